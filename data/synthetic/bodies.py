@@ -1,0 +1,128 @@
+"""Seven subjects: bone lengths from stature and anthropometric proportions, and the girth of their limbs.
+
+Segment lengths as shares of stature follow Drillis and Contini (1966), moved to the joint centres of Human3.6M. Left
+and right are equal, and a subject's lengths never change.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.errors import DiffPoseError
+
+TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
+TEST_SUBJECTS = ("S9", "S11")
+
+# Shares of stature (mean over the sexes).
+SEGMENT_SHARE = {
+    "hip": 0.0755,
+    "thigh": 0.2540,
+    "shank": 0.2530,
+    "lumbar": 0.1350,
+    "thoracic": 0.1480,
+    "neck": 0.0690,
+    "head": 0.0660,
+    "clavicle": 0.0870,
+    "upper_arm": 0.1630,
+    "forearm": 0.1440,
+}
+# Stature in mm, shoulders and hips relative to the mean, girth relative to the mean.
+SUBJECT_BUILD = {
+    "S1": (1620.0, 0.96, 1.05, 0.95),
+    "S5": (1670.0, 0.97, 1.04, 0.93),
+    "S6": (1840.0, 1.05, 0.98, 1.08),
+    "S7": (1710.0, 1.00, 1.02, 1.00),
+    "S8": (1780.0, 1.04, 0.97, 1.03),
+    "S9": (1800.0, 1.02, 0.99, 1.10),
+    "S11": (1690.0, 1.01, 0.99, 0.97),
+}
+# Radii in mm of the capsules around the bones of a person 1.75 m tall.
+CAPSULE_RADIUS = {
+    "thigh": 72.0,
+    "shank": 50.0,
+    "foot": 38.0,
+    "torso": 105.0,
+    "flank": 75.0,
+    "neck": 60.0,
+    "head": 88.0,
+    "upper_arm": 44.0,
+    "forearm": 36.0,
+    "hand": 32.0,
+}
+REFERENCE_STATURE = 1750.0
+
+
+@dataclass(frozen=True)
+class Body:
+    """A subject's segment lengths in mm and the factor on the girth of the limbs.
+
+    ``segments`` maps the names of :data:`SEGMENT_SHARE` to lengths; ``ankle_height`` is the height of the ankle's
+    joint centre above the floor.
+    """
+
+    name: str
+    stature: float
+    segments: dict[str, float]
+    girth: float
+
+    @property
+    def scale(self) -> float:
+        """Size relative to a person 1.75 m tall."""
+        return self.stature / REFERENCE_STATURE
+
+    @property
+    def ankle_height(self) -> float:
+        return 0.045 * self.stature
+
+    @property
+    def leg(self) -> float:
+        return self.segments["thigh"] + self.segments["shank"]
+
+    @property
+    def arm(self) -> float:
+        return self.segments["upper_arm"] + self.segments["forearm"]
+
+    def radius(self, part: str) -> float:
+        """Capsule radius of a part of the body, mm."""
+        return CAPSULE_RADIUS[part] * self.scale * self.girth
+
+
+def subject_body(subject: str) -> Body:
+    """The body of S1, S5, S6, S7, S8, S9 or S11; the same in every build.
+
+    Raises :class:`DiffPoseError` for another name.
+    """
+    if subject not in SUBJECT_BUILD:
+        raise DiffPoseError(f"unknown subject '{subject}': the benchmark has {', '.join(SUBJECT_BUILD)}")
+    stature, shoulders, hips, girth = SUBJECT_BUILD[subject]
+    generator = np.random.default_rng(zlib.crc32(subject.encode()))
+    segments = {}
+    for name, share in SEGMENT_SHARE.items():
+        segments[name] = share * stature * (1.0 + 0.025 * float(np.clip(generator.standard_normal(), -2, 2)))
+    segments["clavicle"] *= shoulders
+    segments["hip"] *= hips
+    return Body(name=subject, stature=stature, segments=segments, girth=girth)
+
+
+def body_from_joints(joints_mm: np.ndarray, *, name: str = "mocap", girth: float = 1.0) -> Body:
+    """A body that fits recorded joints (F, 17, 3) in mm, Human3.6M order: median bone lengths, left and right pooled."""
+    pairs = {
+        "hip": ((0, 1), (0, 4)),
+        "thigh": ((1, 2), (4, 5)),
+        "shank": ((2, 3), (5, 6)),
+        "lumbar": ((0, 7),),
+        "thoracic": ((7, 8),),
+        "neck": ((8, 9),),
+        "head": ((9, 10),),
+        "clavicle": ((8, 11), (8, 14)),
+        "upper_arm": ((11, 12), (14, 15)),
+        "forearm": ((12, 13), (15, 16)),
+    }
+    segments = {}
+    for part, bones in pairs.items():
+        lengths = [np.linalg.norm(joints_mm[:, a] - joints_mm[:, b], axis=-1) for a, b in bones]
+        segments[part] = float(np.median(np.concatenate(lengths)))
+    share = SEGMENT_SHARE["thigh"] + SEGMENT_SHARE["shank"]
+    stature = (segments["thigh"] + segments["shank"]) / share
+    return Body(name=name, stature=stature, segments=segments, girth=girth)

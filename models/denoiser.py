@@ -1,0 +1,65 @@
+"""The denoiser: (x_t, t, condition) -> the noise in x_t, or x_0."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HIDDEN = 1024
+
+
+class ResidualBlock(nn.Module):
+    """LeakyReLU(l2(LeakyReLU(l1 x))) + x. ``bn1`` and ``bn2`` are in every published state dict and unused."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.l1 = nn.Linear(width, width)
+        self.bn1 = nn.BatchNorm1d(width)
+        self.l2 = nn.Linear(width, width)
+        self.bn2 = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.leaky_relu(self.l1(x))
+        return x + F.leaky_relu(self.l2(hidden))
+
+
+class Denoiser(nn.Module):
+    """Two residual blocks between an up- and a down-projection, on the concatenation of x_t, t and the condition.
+
+    The condition enters the first layer linearly and does not change over the reverse steps: :meth:`condition_share` is
+    computed once a hypothesis, :meth:`from_share` once a step.
+    """
+
+    def __init__(self, *, pose_dim: int, condition_dim: int):
+        super().__init__()
+        self.parts = (pose_dim, 1, condition_dim)
+        self.upscale = nn.Linear(sum(self.parts), HIDDEN)
+        self.res_pose1 = ResidualBlock(HIDDEN)
+        self.res_pose2 = ResidualBlock(HIDDEN)
+        self.pose = nn.Linear(HIDDEN, pose_dim)
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """x_t (R, P), t (R,) integer steps, condition (R, C) -> (R, P)."""
+        return self.from_share(x, t, self.condition_share(condition))
+
+    def condition_share(self, condition: Tensor) -> Tensor:
+        """The part of the first layer that depends on the condition and the bias: (R, C) -> (R, 1024)."""
+        *_, weight = self.upscale.weight.split(self.parts, dim=1)
+        return F.linear(condition, weight, self.upscale.bias)
+
+    def from_share(self, x: Tensor, t: Tensor, share: Tensor) -> Tensor:
+        """x_t (..., P), t and the condition's share (..., 1024) -> (..., P); t broadcasts over the leading axes."""
+        weight_x, weight_t, _ = self.upscale.weight.split(self.parts, dim=1)
+        # Outside the matrix product, since bfloat16 has no exact integers above 256.
+        time = (t.unsqueeze(-1).float() * weight_t.squeeze(-1)).to(share.dtype)
+        hidden = F.linear(x.to(share.dtype), weight_x) + share + time
+        return self.pose(self.res_pose2(self.res_pose1(hidden)))
+
+
+def flatten_pose(pose: Tensor) -> Tensor:
+    """(B, J, 3) -> (B, 3 J) in the network's order x0..xJ, y0..yJ, z0..zJ."""
+    return pose.transpose(-1, -2).flatten(-2)
+
+
+def unflatten_pose(flat: Tensor) -> Tensor:
+    """(..., 3 J) -> (..., J, 3), the inverse of :func:`flatten_pose`."""
+    return torch.unflatten(flat, -1, (3, -1)).transpose(-1, -2)

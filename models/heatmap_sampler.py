@@ -1,0 +1,208 @@
+"""Heatmaps -> 2D joint candidates: cells drawn from each map, with the map's value there as their likelihood."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from utils.errors import DiffPoseError
+from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS
+
+NORM_METHODS = ("image", "image_half", "mean_std", "mean_std_per_sample", "none")
+
+
+class Draws(Protocol):
+    """Where uniform numbers come from: see :mod:`utils.randomness`."""
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Joint candidates on the heatmap grid.
+
+    ``cells``: (B, H, J, S) int64, row-major cell numbers (column x = cell mod 64, row y = cell div 64).
+    ``likelihood``: (B, H, J, S) float32, the map's value at the cell.
+    ``center`` and ``scale``: normalised position = (cell's (x, y) - center) / scale; center broadcasts over
+    (B, H, J, S, 2), scale over (B, H, J, S, 1). ``on_grid``: center and scale are the same for everything, so there are
+    only 64 different positions on an axis.
+    """
+
+    cells: Tensor
+    likelihood: Tensor
+    center: Tensor
+    scale: Tensor
+    on_grid: bool
+
+    @property
+    def positions(self) -> Tensor:
+        """Normalised (x, y), (B, H, J, S, 2)."""
+        return (cell_xy(self.cells) - self.center) / self.scale
+
+    @property
+    def grid(self) -> Tensor:
+        """The 64 normalised positions of an axis, (64,); only for ``on_grid`` candidates."""
+        cells = torch.arange(HEATMAP_SIZE, device=self.cells.device, dtype=self.scale.dtype)
+        return (cells - self.center.flatten()[0]) / self.scale.flatten()[0]
+
+    def rows(self) -> "Candidates":
+        """Items and hypotheses as one leading axis: (B * H, 1, J, S)."""
+        batch, hypotheses = self.cells.shape[:2]
+        if self.on_grid:
+            center, scale = self.center, self.scale
+        else:
+            center, scale = (
+                stat.expand(batch, hypotheses, *stat.shape[2:]).flatten(0, 1).unsqueeze(1)
+                for stat in (self.center, self.scale)
+            )
+        return replace(
+            self,
+            cells=self.cells.flatten(0, 1).unsqueeze(1),
+            likelihood=self.likelihood.flatten(0, 1).unsqueeze(1),
+            center=center,
+            scale=scale,
+        )
+
+    def __getitem__(self, items: slice) -> "Candidates":
+        """Some of the items."""
+        shared = self.on_grid
+        return replace(
+            self,
+            cells=self.cells[items],
+            likelihood=self.likelihood[items],
+            center=self.center if shared else self.center[items],
+            scale=self.scale if shared else self.scale[items],
+        )
+
+
+def cell_xy(cells: Tensor) -> Tensor:
+    """Cell numbers (...) -> (column, row) as float32 (..., 2)."""
+    return torch.stack([cells % HEATMAP_SIZE, cells // HEATMAP_SIZE], dim=-1).float()
+
+
+class HeatmapSampler:
+    """Draws S candidates a joint from heatmaps.
+
+    The map, clamped at 0 from below, is an unnormalised distribution over its 4096 cells: no threshold, no sharpening.
+    ``num_samples``: S. ``with_argmax``: the first candidate is the map's maximum and S - 1 cells are drawn.
+    ``replacement=False``: all H (S - 1) cells of a joint come from one draw without replacement. ``ordered``: the drawn
+    candidates are sorted by falling likelihood, each joint by itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_samples: int,
+        norm_method: str = "image",
+        with_argmax: bool = True,
+        replacement: bool = True,
+        ordered: bool = False,
+    ):
+        self.num_samples = num_samples
+        self.norm_method = norm_method
+        self.with_argmax = with_argmax
+        self.replacement = replacement
+        self.ordered = ordered
+
+    @property
+    def num_drawn(self) -> int:
+        """Cells drawn for each joint and hypothesis."""
+        return self.num_samples - int(self.with_argmax)
+
+    def __call__(
+        self, heatmaps: Tensor, num_hypotheses: int, draws: Draws, *, purpose: str = "candidates"
+    ) -> Candidates:
+        """Draw H candidate sets for each of B items from (B, J, 64, 64) maps.
+
+        Raises DiffPoseError for a joint whose map has no positive value (unless the argmax alone is taken), and for more
+        draws without replacement than a map has positive cells.
+        """
+        flat = heatmaps.flatten(2).float()  # (B, J, 4096)
+        parts = []
+        if self.with_argmax:
+            peak, cell = flat.max(dim=-1, keepdim=True)
+            shape = (-1, num_hypotheses, -1, -1)
+            parts.append((cell.unsqueeze(1).expand(shape), peak.unsqueeze(1).expand(shape)))
+        if self.num_drawn:
+            parts.append(self._draw(flat.clamp(min=0), num_hypotheses, draws, purpose))
+        normalisation = [self._normalisation(cell_xy(cells)) for cells, _ in parts]
+        on_grid = all(center.numel() == 1 for center, _ in normalisation)
+        if on_grid:
+            center, scale = normalisation[0]
+        else:
+            center, scale = (
+                torch.cat(
+                    [stat.expand(-1, -1, -1, cells.shape[-1], -1) for stat, (cells, _) in zip(stats, parts, strict=True)],
+                    dim=3,
+                )
+                for stats in zip(*normalisation, strict=True)
+            )
+        cells, likelihood = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+        return Candidates(cells=cells, likelihood=likelihood, center=center, scale=scale, on_grid=on_grid)
+
+    def _draw(self, weights: Tensor, num_hypotheses: int, draws: Draws, purpose: str) -> tuple[Tensor, Tensor]:
+        """Cells and likelihoods, (B, H, J, S') each, from weights (B, J, 4096)."""
+        if self.replacement:
+            cells = self._with_replacement(weights, num_hypotheses, draws, purpose)
+        else:
+            cells = self._without_replacement(weights, num_hypotheses, draws, purpose)
+        spread = weights.unsqueeze(1).expand(-1, num_hypotheses, -1, -1)
+        likelihood = spread.gather(-1, cells)
+        if self.ordered:
+            likelihood, order = likelihood.sort(dim=-1, descending=True, stable=True)
+            cells = cells.gather(-1, order)
+        return cells, likelihood
+
+    def _with_replacement(self, weights: Tensor, num_hypotheses: int, draws: Draws, purpose: str) -> Tensor:
+        batch, joints, _ = weights.shape
+        cumulative = weights.cumsum(dim=-1)
+        total = cumulative[..., -1:]
+        _require_positive(total.squeeze(-1))
+        uniform = draws.uniform(purpose, joints, num_hypotheses * self.num_drawn)
+        # Strictly below the total, so that rounding can't reach past the last positive cell.
+        level = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
+        cells = torch.searchsorted(cumulative, level, right=True)
+        return cells.view(batch, joints, num_hypotheses, self.num_drawn).transpose(1, 2)
+
+    def _without_replacement(self, weights: Tensor, num_hypotheses: int, draws: Draws, purpose: str) -> Tensor:
+        batch, joints, num_cells = weights.shape
+        wanted = num_hypotheses * self.num_drawn
+        positive = (weights > 0).sum(dim=-1)
+        _require_positive(positive)
+        if int(positive.min()) < wanted:
+            item, joint = divmod(int(positive.flatten().argmin()), joints)
+            raise DiffPoseError(
+                f"NO_REPLACEMENT: {wanted} draws ({num_hypotheses} hypotheses x {self.num_drawn}) but the heatmap of item "
+                f"{item}, joint {MPII_JOINTS[joint]} has {int(positive.min())} positive cells: lower NUM_SAMPLES or the "
+                "number of hypotheses, or draw with replacement"
+            )
+        # An exponential race: the k smallest of E_i / w_i are a weighted draw of k cells without replacement.
+        race = -torch.log1p(-draws.uniform(purpose, joints, num_cells)) / weights
+        cells = race.topk(wanted, dim=-1, largest=False, sorted=True).indices
+        # Dealt out like cards: the first cells of a draw are the likeliest, and no hypothesis should get them all.
+        return cells.view(batch, joints, self.num_drawn, num_hypotheses).permute(0, 3, 1, 2)
+
+    def _normalisation(self, xy: Tensor) -> tuple[Tensor, Tensor]:
+        """Center and scale of positions (B, H, J, S, 2); statistics pool over all H hypotheses of an item."""
+        if self.norm_method == "mean_std":
+            pooled = (1, 2, 3)
+        elif self.norm_method == "mean_std_per_sample":
+            pooled = (1, 2)
+        else:
+            half = HEATMAP_SIZE / 2
+            width = HEATMAP_SIZE if self.norm_method == "image_half" else half
+            return xy.new_full((1, 1, 1, 1, 1), half), xy.new_full((1, 1, 1, 1, 1), width)
+        center = xy.mean(dim=pooled, keepdim=True)
+        scale = (xy - center).std(dim=(*pooled, 4), keepdim=True)
+        return center, scale.clamp(min=1e-6)
+
+
+def _require_positive(total: Tensor) -> None:
+    """Raise for a joint without positive mass, (B, J); on CUDA the loader has looked already and a look costs a sync."""
+    if total.device.type != "cuda" and bool((total <= 0).any()):
+        item, joint = (int(i) for i in (total <= 0).nonzero()[0])
+        raise DiffPoseError(
+            f"the heatmap of item {item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be drawn from it: "
+            "leave the item out (eval.py --skip_bad) or mend its heatmap"
+        )

@@ -1,0 +1,167 @@
+"""The optimisation loop: batches in, trained weights out. It neither loads data nor scores nor logs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.diffusion import GaussianDiffusion
+from utils.checkpoint import load_state
+from utils.config import Config
+from utils.ema import Ema
+from utils.errors import DiffPoseError
+from utils.randomness import StepDraws, seed_of
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a training step tells: ``step`` counts finished steps; ``loss`` is a scalar on the device."""
+
+    step: int
+    loss: Tensor
+    learning_rate: float
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """The rate of a step (from 0): constant, x0.1 every int(2/3 NUM_STEPS), x0.995 every 1,000 steps, or both."""
+    train = config.train
+    rate = train.lr
+    if train.use_step_lr:
+        rate *= 0.1 ** (step // max(1, int(2 / 3 * train.num_steps)))
+    if train.use_exp_decay:
+        rate *= 0.995 ** (step // 1000)
+    return rate
+
+
+def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """Adam, or AdamW with weight decay 0.01, in its fused form."""
+    if config.train.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config.train.lr, fused=True)
+    return torch.optim.AdamW(model.parameters(), lr=config.train.lr, weight_decay=0.01, fused=True)
+
+
+class Trainer:
+    """Trains a diffusion model on batches of poses and their condition inputs.
+
+    Every draw of a step (noise, t, candidates, dropped joints, dropout) follows from (seed, step) alone, so that a run
+    continued from :meth:`state_dict` equals an uninterrupted one.
+    """
+
+    def __init__(self, model: GaussianDiffusion, config: Config, *, seed: int):
+        self.model = model
+        self.config = config
+        self.seed = seed
+        self.step = 0
+        self.device = model.betas.device
+        self.optimizer = build_optimizer(model, config)
+        self.ema = Ema(model, decay=config.train.ema_decay)
+        self.amp_dtype = self._amp_dtype()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype == torch.float16)
+        # A look at the loss waits for the GPU, so there it comes every so many steps, for all of them.
+        self._look_every = config.train.log_every if self.device.type == "cuda" else 1
+        self._unseen: list[Tensor] = []
+
+    def _amp_dtype(self) -> torch.dtype | None:
+        train = self.config.train
+        if not train.amp:
+            return None
+        if train.amp_dtype == "auto":
+            return torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        return getattr(torch, train.amp_dtype)
+
+    def fit(self, batches: Iterator[dict[str, Tensor]], *, after_step: Callable[[StepResult], bool | None]) -> None:
+        """Train until NUM_STEPS, or until ``after_step`` returns True.
+
+        ``batches`` yields dicts with target_m (B, J', 3) and heatmap (B, 16, 64, 64) or pose_2d (B, P), from step
+        ``self.step`` on. Raises DiffPoseError that names the step when the loss is not finite.
+        """
+        self.model.train()
+        while self.step < self.config.train.num_steps:
+            rate = learning_rate(self.config, self.step)
+            loss = self._optimise(batches, rate)
+            self.step += 1
+            self._look_at(loss)
+            if after_step(StepResult(self.step, loss, rate)):
+                break
+        self._look_at(None)
+
+    def _optimise(self, batches: Iterator[dict[str, Tensor]], rate: float) -> Tensor:
+        """One step of the optimiser over GRADIENT_ACCUMULATE_EVERY batches; the mean loss, a scalar."""
+        train = self.config.train
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(seed_of(self.seed, self.step, "dropout"))
+        parts = train.gradient_accumulate_every
+        total = torch.zeros((), device=self.device)
+        for part in range(parts):
+            batch = next(batches)
+            inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"].to(self.device, non_blocking=True)
+            target = batch["target_m"].to(self.device, non_blocking=True)
+            draws = StepDraws(
+                self.seed, self.step * parts + part, global_batch=target.shape[0], device=self.device
+            )
+            with self._autocast():
+                loss = self.model.loss(target, inputs, draws) / parts
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        if train.clip_grad:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update()
+        return total
+
+    def _autocast(self):
+        if self.amp_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.amp_dtype)
+
+    def _look_at(self, loss: Tensor | None) -> None:
+        if loss is not None:
+            self._unseen.append(loss)
+            if len(self._unseen) < self._look_every:
+                return
+        if not self._unseen:
+            return
+        finite = torch.isfinite(torch.stack(self._unseen))
+        first = self.step - len(self._unseen)
+        self._unseen.clear()
+        if not bool(finite.all()):
+            bad = first + 1 + int((~finite).nonzero()[0, 0])
+            raise DiffPoseError(
+                f"the loss is not finite at step {bad}: lower TRAIN.LR, set TRAIN.CLIP_GRAD, or train with TRAIN.AMP false"
+            )
+
+    # --- state
+
+    def model_file(self) -> dict:
+        """The content of a model-*.pt in the published form."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def state_dict(self) -> dict:
+        """Everything that continues the run exactly; draws and data order follow from seed and step."""
+        return {**self.model_file(), "optimizer": self.optimizer.state_dict(), "seed": self.seed}
+
+    def load_state_dict(self, state: dict, path: str) -> None:
+        """Continue from a training state. Raises DiffPoseError when it belongs to another configuration or seed."""
+        if state["seed"] != self.seed:
+            raise DiffPoseError(f"{path}: was trained with --seed {state['seed']}, not {self.seed}: resume with that seed")
+        load_state(self.model, state["model"], path)
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.ema.load_state_dict(state["ema"])
+            self.scaler.load_state_dict(state["scaler"] if self.scaler.is_enabled() else {})
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise DiffPoseError(
+                f"{path}: training state of another configuration ({str(error).splitlines()[0]})"
+            ) from None
+        self.step = int(state["step"])

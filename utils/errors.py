@@ -1,0 +1,37 @@
+"""The one exception for everything that a user can cause and mend."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class DiffPoseError(Exception):
+    """Bad input or an unusable environment.
+
+    The message is one line that names the file, field or key and the way out.
+    """
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without the traceback that a data-loader worker wraps around it."""
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        text = text.splitlines()[-1].partition("DiffPoseError: ")[2] or text.splitlines()[-1]
+    return " ".join(text.split())
+
+
+def run_script(main: Callable[[], int | None]) -> None:
+    """Run a script's main function; a :class:`DiffPoseError` becomes one line on stderr and exit code 2."""
+    try:
+        code = main() or 0
+    except DiffPoseError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: not an error, but nothing more may be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

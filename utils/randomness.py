@@ -1,0 +1,99 @@
+"""Explicit randomness: every draw of the system is named by a key, never by what was drawn before it.
+
+Evaluation draws are keyed by (seed, frame, purpose) and training draws by (seed, step, purpose) for the whole global
+batch. So they depend on neither batch size, chunks of hypotheses, loader workers nor ranks, and a run can be split,
+resumed or sharded without changing its numbers.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def seed_of(*key: int | str) -> int:
+    """A 63-bit seed that depends on the whole key; text counts by its CRC-32."""
+    words = [zlib.crc32(part.encode()) if isinstance(part, str) else int(part) for part in key]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator for one key."""
+    return torch.Generator(device=device).manual_seed(seed_of(*key))
+
+
+class FrameDraws:
+    """Evaluation draws for a batch of frames, keyed by (seed, frame, purpose).
+
+    ``frames`` are the frames' numbers (rows of the split); every method returns tensors with the frames as the leading
+    axis B, and frame b's numbers are the same in whatever batch it comes.
+    """
+
+    def __init__(self, seed: int, frames: Sequence[int], *, device: torch.device | str = "cpu"):
+        self.seed = seed
+        self.frames = [int(frame) for frame in frames]
+        self.device = torch.device(device)
+
+    def _generators(self, purpose: str) -> list[torch.Generator]:
+        return [generator(self.seed, frame, purpose, device=self.device) for frame in self.frames]
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (B, *shape)."""
+        out = torch.empty(len(self.frames), *shape, device=self.device)
+        for part, source in zip(out, self._generators(purpose), strict=True):
+            part.uniform_(generator=source)
+        return out
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """Standard normal numbers, (B, *shape)."""
+        return next(self.normals(purpose, 1, *shape))
+
+    def normals(self, purpose: str, count: int, *shape: int) -> Iterator[Tensor]:
+        """``count`` successive tensors of standard normal numbers, each (B, *shape)."""
+        sources = self._generators(purpose)
+        for _ in range(count):
+            out = torch.empty(len(self.frames), *shape, device=self.device)
+            for part, source in zip(out, sources, strict=True):
+                part.normal_(generator=source)
+            yield out
+
+    def part(self, frames: slice) -> "FrameDraws":
+        """The draws of some of the frames."""
+        return FrameDraws(self.seed, self.frames[frames], device=self.device)
+
+
+class StepDraws:
+    """Training draws of one (micro-)step, keyed by (seed, step, purpose), for the whole global batch.
+
+    Every rank draws for all ``global_batch`` items and keeps its own ``part``, so that the number of ranks does not
+    change what an item gets.
+    """
+
+    def __init__(
+        self, seed: int, step: int, *, global_batch: int, part: slice = slice(None), device: torch.device | str = "cpu"
+    ):
+        self.seed = seed
+        self.step = step
+        self.global_batch = global_batch
+        self.part_of_batch = part
+        self.device = torch.device(device)
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        return generator(self.seed, self.step, purpose, device=self.device)
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (B, *shape)."""
+        source = self._generator(purpose)
+        return torch.rand(self.global_batch, *shape, generator=source, device=self.device)[self.part_of_batch]
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """Standard normal numbers, (B, *shape)."""
+        source = self._generator(purpose)
+        return torch.randn(self.global_batch, *shape, generator=source, device=self.device)[self.part_of_batch]
+
+    def integers(self, purpose: str, high: int) -> Tensor:
+        """Uniform integers in 0..high-1, (B,)."""
+        source = self._generator(purpose)
+        return torch.randint(high, (self.global_batch,), generator=source, device=self.device)[self.part_of_batch]

@@ -1,0 +1,101 @@
+"""Joint names, orders, bones and symmetric pairs: every index of the project is defined here once."""
+
+from dataclasses import dataclass
+
+from utils.errors import DiffPoseError
+
+H36M_JOINTS = (
+    "Hip", "RHip", "RKnee", "RFoot", "LHip", "LKnee", "LFoot", "Spine", "Thorax", "Neck", "Head",
+    "LShoulder", "LElbow", "LWrist", "RShoulder", "RElbow", "RWrist",
+)  # fmt: skip
+MPII_JOINTS = (
+    "RFoot", "RKnee", "RHip", "LHip", "LKnee", "LFoot", "Hip", "Spine", "Thorax", "Head",
+    "RWrist", "RElbow", "RShoulder", "LShoulder", "LElbow", "LWrist",
+)  # fmt: skip
+SMPL_JOINTS = (
+    "Pelvis", "LHip", "RHip", "Spine1", "LKnee", "RKnee", "Spine2", "LAnkle", "RAnkle", "Spine3", "LFoot", "RFoot",
+    "Neck", "LCollar", "RCollar", "Head", "LShoulder", "RShoulder", "LElbow", "RElbow", "LWrist", "RWrist",
+    "LHand", "RHand",
+)  # fmt: skip
+
+# H36M joint that each of the 16 heatmaps (MPII order) belongs to; H36M 9 (Neck/Nose) has none.
+MPII_TO_H36M = (3, 2, 1, 4, 5, 6, 0, 7, 8, 10, 16, 15, 14, 11, 12, 13)
+NUM_HEATMAPS = len(MPII_JOINTS)
+HEATMAP_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A set of 3D joints and the index sets that metrics and pictures need.
+
+    ``bones`` are (parent, child) pairs; ``symmetric_bones`` are ((a, b), (c, d)) pairs of a right and a left bone (in
+    either order) whose lengths should agree; ``root_from_hips``: the network predicts all joints but the root, which is
+    put back as the midpoint of ``hips``.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    symmetric_bones: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    pck_joints: tuple[int, ...]
+    cps_joints: tuple[int, ...]
+    hips: tuple[int, int]
+    root_from_hips: bool
+    right: tuple[int, ...]
+    left: tuple[int, ...]
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @property
+    def num_predicted(self) -> int:
+        """Joints that the network predicts: all, or all but the root."""
+        return self.num_joints - int(self.root_from_hips)
+
+
+H36M17 = Skeleton(
+    name="h36m17",
+    joints=H36M_JOINTS,
+    bones=(
+        (0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8), (8, 9), (9, 10),
+        (8, 11), (11, 12), (12, 13), (8, 14), (14, 15), (15, 16),
+    ),
+    symmetric_bones=(
+        ((1, 2), (4, 5)), ((2, 3), (5, 6)), ((11, 12), (14, 15)), ((12, 13), (15, 16)), ((8, 11), (8, 14)),
+    ),
+    pck_joints=(1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14, 15, 16),
+    cps_joints=(0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16),
+    hips=(1, 4),
+    root_from_hips=True,
+    right=(1, 2, 3, 14, 15, 16),
+    left=(4, 5, 6, 11, 12, 13),
+)  # fmt: skip
+
+SMPL24 = Skeleton(
+    name="smpl24",
+    joints=SMPL_JOINTS,
+    bones=(
+        (0, 1), (0, 2), (0, 3), (1, 4), (2, 5), (3, 6), (4, 7), (5, 8), (6, 9), (7, 10), (8, 11), (9, 12),
+        (9, 13), (9, 14), (12, 15), (13, 16), (14, 17), (16, 18), (17, 19), (18, 20), (19, 21), (20, 22), (21, 23),
+    ),
+    symmetric_bones=(
+        ((2, 5), (1, 4)), ((5, 8), (4, 7)), ((17, 19), (16, 18)), ((19, 21), (18, 20)), ((14, 17), (13, 16)),
+    ),
+    pck_joints=tuple(range(1, 24)),
+    cps_joints=tuple(range(24)),
+    hips=(2, 1),
+    root_from_hips=False,
+    right=(2, 5, 8, 11, 14, 17, 19, 21, 23),
+    left=(1, 4, 7, 10, 13, 16, 18, 20, 22),
+)  # fmt: skip
+
+_BY_DATASET = {"h36m": H36M17, "3dhp": H36M17, "3dpw": SMPL24}
+
+
+def skeleton_for(dataset: str) -> Skeleton:
+    """The skeleton of a dataset named as in DATASET.DATASET (h36m, 3DHP, 3dpw; any case)."""
+    try:
+        return _BY_DATASET[dataset.lower()]
+    except KeyError:
+        raise DiffPoseError(f"unknown dataset '{dataset}': DATASET.DATASET is one of h36m, 3DHP, 3dpw") from None
