@@ -70,7 +70,7 @@ class PoseDataset(Dataset):
             raise DiffPoseError(f"stride {stride}: it must be at least 1 (every row)")
         self._file = SplitFile(path, dataset=dataset, split=split, show_progress=show_progress)
         self.path, self.dataset = self._file.path, self._file.dataset
-        self.condition_key, self.skip_bad = condition_key, skip_bad
+        self.condition_key, self.skip_bad, self.stride = condition_key, skip_bad, 1 if hard_only else stride
         needed = _POSE_2D_COLUMN.get(condition_key)
         if needed is not None and needed not in self._file.columns:
             raise DiffPoseError(

@@ -49,7 +49,7 @@ class Denoiser(nn.Module):
     def from_share(self, x: Tensor, t: Tensor, share: Tensor) -> Tensor:
         """x_t (..., P), t and the condition's share (..., 1024) -> (..., P); t broadcasts over the leading axes."""
         weight_x, weight_t, _ = self.upscale.weight.split(self.parts, dim=1)
-        # Outside the matrix product, since bfloat16 has no exact integers above 256.
+        # t itself stays in float32: bfloat16 has no integers above 256.
         time = (t.unsqueeze(-1).float() * weight_t.squeeze(-1)).to(share.dtype)
         hidden = F.linear(x.to(share.dtype), weight_x) + share + time
         return self.pose(self.res_pose2(self.res_pose1(hidden)))

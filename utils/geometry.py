@@ -200,4 +200,5 @@ def scale_align(poses: Tensor, truth: Tensor) -> Tensor:
     """Root-centred poses (..., J, 3) scaled to the truth's Frobenius norm; a pose of all zeros stays one."""
     check_pair(poses, truth)
     size = poses.square().sum((-2, -1), keepdim=True).sqrt()
-    return poses * (truth.square().sum((-2, -1), keepdim=True).sqrt() / size.clamp_min(torch.finfo(poses.dtype).tiny))
+    scale = truth.square().sum((-2, -1), keepdim=True).sqrt() / size
+    return poses * torch.where(size > 0, scale, 0)

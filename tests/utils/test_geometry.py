@@ -1,7 +1,5 @@
 """Alignment against known answers, an SVD pose by pose, and the published implementation's vectors."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -18,8 +16,6 @@ from utils.geometry import (
     world_to_camera,
 )
 from utils.skeleton import H36M17, SMPL24
-
-VECTORS = Path(__file__).parents[1] / "fixtures" / "metrics.npz"
 
 
 def random_poses(*shape, seed=0, scale=300.0):
@@ -45,12 +41,12 @@ def residual(aligned, truth):
     return float(((np.asarray(aligned, dtype=np.float64) - truth.double().numpy()) ** 2).sum())
 
 
-def test_published_vectors():
-    vectors = np.load(VECTORS)
-    truth = torch.from_numpy(vectors["gt"]).transpose(-1, -2)[:, None]
-    poses = torch.from_numpy(vectors["pred"]).transpose(-1, -2)
+def test_published_vectors(vectors):
+    stored = vectors("metrics")  # poses there are (3, J)
+    truth = torch.from_numpy(stored["gt"]).transpose(-1, -2)[:, None]
+    poses = torch.from_numpy(stored["pred"]).transpose(-1, -2)
     for align, key in ((similarity_align, "pa_poses"), (scale_align, "sc_poses")):
-        expected = torch.from_numpy(vectors[key]).transpose(-1, -2)
+        expected = torch.from_numpy(stored[key]).transpose(-1, -2)
         torch.testing.assert_close(align(poses, truth), expected, rtol=1e-4, atol=1e-2)
 
 
@@ -146,7 +142,9 @@ def test_evaluation_frame():
     assert torch.equal(flip_yz(flipped), poses)
 
 
-@pytest.mark.parametrize(("poses", "truth"), [((5, 17, 2), (5, 17, 2)), ((5, 17, 3), (5, 16, 3)), ((5, 17, 3), (4, 17, 3))])
+@pytest.mark.parametrize(
+    ("poses", "truth"), [((5, 17, 2), (5, 17, 2)), ((5, 17, 3), (5, 16, 3)), ((5, 17, 3), (4, 17, 3))]
+)
 def test_shapes_are_checked(poses, truth):
     with pytest.raises(ValueError, match=r"\(\.\.\., J, 3\)|broadcast"):
         similarity_align(torch.zeros(poses), torch.zeros(truth))

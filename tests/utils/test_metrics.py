@@ -1,7 +1,5 @@
 """Every metric against the published implementation's vectors and against an obvious version of itself."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -33,10 +31,10 @@ from utils.skeleton import H36M17, SMPL24
 SKELETONS = pytest.mark.parametrize("skeleton", [H36M17, SMPL24], ids=lambda s: s.name)
 
 
-@pytest.fixture(scope="module")
-def vectors():
-    stored = np.load(Path(__file__).parents[1] / "fixtures" / "metrics.npz")
-    arrays = {key: torch.from_numpy(stored[key]) for key in stored}
+@pytest.fixture
+def stored(vectors):
+    """The reference file's arrays as tensors; its poses are (3, J)."""
+    arrays = {key: torch.from_numpy(value) for key, value in vectors("metrics").items()}
     arrays["truth"] = arrays.pop("gt").transpose(-1, -2)
     arrays["poses"] = arrays.pop("pred").transpose(-1, -2)
     return arrays
@@ -67,12 +65,13 @@ def plain_scores(pose, truth, skeleton):
     return {
         "mpjpe": np.mean(distance["plain"]), "pa_mpjpe": np.mean(distance["aligned"]),
         "mpjpe_sc": np.mean(distance["scaled"]), "pck": share("plain"), "pck_sc": share("scaled"),
-        "cps": np.trapezoid(correct), "symmetry": np.mean([abs(length(a) - length(b)) for a, b in skeleton.symmetric_bones]),
+        "cps": np.trapezoid(correct),
+        "symmetry": np.mean([abs(length(a) - length(b)) for a, b in skeleton.symmetric_bones]),
     }  # fmt: skip
 
 
-def test_published_errors(vectors):
-    poses, truth = vectors["poses"], vectors["truth"][:, None]
+def test_published_errors(stored):
+    poses, truth = stored["poses"], stored["truth"][:, None]
     for values, key in (
         (mpjpe(poses, truth), "mpjpe"),
         (pa_mpjpe(poses, truth), "pa_mpjpe"),
@@ -80,24 +79,24 @@ def test_published_errors(vectors):
         (pck(poses, truth, H36M17), "pck150"),
         (symmetry(poses, H36M17), "symmetry_none"),
         (symmetry(poses, H36M17).mean(1), "symmetry_mean"),
-        (truth_quantile(poses, vectors["truth"]), "ece_quantile"),
+        (truth_quantile(poses, stored["truth"]), "ece_quantile"),
         (spread(poses).sum(0).T, "std_sum"),
     ):
-        torch.testing.assert_close(values, vectors[key].to(values.dtype), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(values, stored[key].to(values.dtype), rtol=1e-4, atol=1e-4)
     scores = pose_scores(poses, truth, H36M17)
-    for key, stored in (("mpjpe", "mpjpe"), ("pa_mpjpe", "pa_mpjpe"), ("mpjpe_sc", "mpjpe_sc"), ("pck", "pck150"),
+    for key, name in (("mpjpe", "mpjpe"), ("pa_mpjpe", "pa_mpjpe"), ("mpjpe_sc", "mpjpe_sc"), ("pck", "pck150"),
                         ("pck_sc", "pck150_sc"), ("symmetry", "symmetry_none")):  # fmt: skip
-        torch.testing.assert_close(scores[key], vectors[stored], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(scores[key], stored[name], rtol=1e-4, atol=1e-4)
 
 
-def test_published_cps(vectors):
-    poses, truth = vectors["poses"], vectors["truth"][:, None]
+def test_published_cps(stored):
+    poses, truth = stored["poses"], stored["truth"][:, None]
     worst = worst_joint(joint_distances(similarity_align(poses, truth), truth), H36M17)
-    assert torch.equal((worst[..., None] < torch.arange(1, 301)).to(torch.uint8), vectors["cps_curves"])
+    assert torch.equal((worst[..., None] < torch.arange(1, 301)).to(torch.uint8), stored["cps_curves"])
     best = cps(poses, truth, H36M17).amax(1)
-    assert float(best.mean()) == pytest.approx(float(vectors["cps_best_auc"]), rel=1e-6)
+    assert float(best.mean()) == pytest.approx(float(stored["cps_best_auc"]), rel=1e-6)
     curve = cps_curve(best.numpy())
-    np.testing.assert_allclose(curve, vectors["cps_curves"].float().amax(1).mean(0))
+    np.testing.assert_allclose(curve, stored["cps_curves"].float().amax(1).mean(0))
     assert np.trapezoid(curve) == pytest.approx(float(best.mean()), rel=1e-6)
 
 

@@ -1,0 +1,48 @@
+# make quickstart   set-up, benchmark data, training, evaluation, pictures: the whole system on any machine
+# make test         set-up, tests        make soak   the tests that take longer        make lint   ruff
+# Each target does only what is not done yet. PYTHON chooses the interpreter that .venv is made with.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+BENCHMARK := output/benchmark/benchmark.h5
+QUICKSTART := output/quickstart_42
+
+.PHONY: setup quickstart test soak lint clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+$(BENCHMARK): | $(VENV)/.ready
+	$(RUN) -m data.synthetic --output $@ --workers 2
+
+$(QUICKSTART)/model-final.pt: experiments/synthetic/quickstart.yaml | $(BENCHMARK)
+	$(RUN) train.py --config $< --seed 42 --run_name 42 --resume --no_eval --do_not_use_wandb
+
+$(QUICKSTART)/report.json: $(QUICKSTART)/model-final.pt
+	$(RUN) eval.py --config $(QUICKSTART)/config.yaml --do_not_use_wandb
+
+quickstart: $(QUICKSTART)/report.json
+	@cat $(QUICKSTART)/report.txt
+	@echo "pictures: $(QUICKSTART)/hypotheses_full.png hypotheses_hard.png best_of_n.png calibration.png spread.png"
+
+test: $(VENV)/.ready-test
+	$(RUN) -m pytest -q
+
+soak: $(VENV)/.ready-test
+	$(RUN) -m pytest -q -m slow
+
+lint: $(VENV)/.ready-test
+	$(RUN) -m ruff check .
+
+clean:
+	rm -rf $(VENV) output

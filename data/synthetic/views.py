@@ -1,0 +1,101 @@
+"""From joints in the world to the rows of a file: camera, occlusion, crop and detector.
+
+Nothing here knows where the motion came from: simulated or recorded joints give rows alike.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.ambiguity import is_ambiguous
+from data.schema import Field
+from data.synthetic.bodies import Body
+from data.synthetic.cameras import Camera
+from data.synthetic.detector import detect, draw_habits
+from data.synthetic.occlusion import (
+    H36M_17_OF_32,
+    Panel,
+    add_extremities,
+    draw_panel,
+    recorded_joints,
+    see,
+)
+from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
+
+CROP_MARGIN = 1.2
+PANEL_PROBABILITY = 0.10
+OCCLUDED_FIELD = Field(
+    "occluded", np.dtype("u1"), (16,), "0 seen, 1 behind the body, 2 behind an object, 3 outside the picture", "MPII joints"
+)
+"""A column beyond Human3.6M's: why each heatmap's joint is hidden. Only for checking the simulation."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What stays the same through one recording of one camera: an object in the way, the detector's weak limbs."""
+
+    panel: Panel | None
+    habits: np.ndarray
+
+
+def draw_scene(camera: Camera, middle_mm: np.ndarray, generator: np.random.Generator) -> Scene:
+    """Draw the scene of one recording of a subject who stays near ``middle_mm`` (3,) in the world."""
+    habits = draw_habits(generator)
+    panel = draw_panel(generator, camera, middle_mm) if generator.uniform() < PANEL_PROBABILITY else None
+    return Scene(panel=panel, habits=habits)
+
+
+def crop_box(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The crop around 2D joints (F, J, 2): its corner with the lowest coordinates (F, 2) and its side (F,), whole px."""
+    high, low = points_px.max(axis=1), points_px.min(axis=1)
+    centre = np.round((high + low) / 2)
+    side = np.round(CROP_MARGIN * (high - low).max(axis=-1))
+    return np.round(centre - side[:, None] / 2), side
+
+
+def simulate_view(
+    joints_world_mm: np.ndarray,
+    camera: Camera,
+    body: Body,
+    generator: np.random.Generator,
+    *,
+    scene: Scene | None = None,
+) -> dict[str, np.ndarray]:
+    """The measured columns of the h36m schema for joints (F, 17, 3) in the world (z up, mm), seen by one camera.
+
+    Returns gt_3d, gt_2d, gt_2d_image_coords, argmax_2d, crop_size, heatmap (float16), hardsubset and ``occluded``
+    (:data:`OCCLUDED_FIELD`), each with a leading axis F. ``scene`` is drawn from the generator when absent; pass one to
+    treat parts of a recording alike.
+    """
+    if scene is None:
+        scene = draw_scene(camera, joints_world_mm[:, 0].mean(axis=0), generator)
+    points = add_extremities(joints_world_mm)
+    seen = see(points, camera, body, scene.panel)
+    pixels = camera.project(camera.to_camera(points))
+    corner, side = crop_box(pixels)
+
+    def in_crop(positions: np.ndarray) -> np.ndarray:
+        return (positions - corner[:, None]) / side[:, None, None]
+
+    # A heatmap's column c shows the crop's 64ths c: a detector's target for x px is cell x / stride.
+    cells = HEATMAP_SIZE * in_crop(pixels[:, :17])
+    occluder = HEATMAP_SIZE * in_crop(camera.project(camera.to_camera(seen.place_mm)))
+    heatmaps = detect(cells, occluder, seen.reason, seen.depth, scene.habits, generator)
+    best = heatmaps.reshape(*heatmaps.shape[:2], -1).argmax(axis=-1)
+    argmax = np.stack(np.divmod(best, HEATMAP_SIZE), axis=1) / HEATMAP_SIZE
+    return {
+        "gt_3d": np.swapaxes(camera.to_camera(joints_world_mm), 1, 2).astype(np.float32),
+        "gt_2d": np.swapaxes(pixels[:, :17], 1, 2).astype(np.float32),
+        "gt_2d_image_coords": np.swapaxes(in_crop(recorded_joints(pixels)), 1, 2).astype(np.float32),
+        "argmax_2d": argmax.astype(np.float32),
+        "crop_size": side.astype(np.int32),
+        "hardsubset": is_ambiguous(heatmaps).astype(np.uint8),
+        "heatmap": heatmaps.astype(np.float16),
+        "occluded": seen.reason[:, list(MPII_TO_H36M)],
+    }
+
+
+def true_cells(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """The true (column, row) cells (F, 16, 2), MPII order, of rows' ``gt_2d_image_coords`` (F, 2, 32)."""
+    crop = np.swapaxes(columns["gt_2d_image_coords"], 1, 2)[:, list(H36M_17_OF_32)]
+    return HEATMAP_SIZE * crop[:, list(MPII_TO_H36M)]

@@ -1,0 +1,204 @@
+"""Evaluate a trained run, or score predictions: ``python eval.py --config <run folder>/config.yaml``.
+
+Samples once, scores every split, and writes report.json, report.txt and pictures into the run folder.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data.loader import make_loader
+from data.pose_dataset import PoseDataset
+from data.splits import SPLITS, evaluation_set, expected_actions, training_set
+from models.run import build_sampler, load_run
+from utils.baselines import ImageBlindBaseline
+from utils.config import Config, change_config, flatten_config, load_config
+from utils.devices import choose_device
+from utils.errors import DiffPoseError, run_script
+from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, SplitResult, evaluate
+from utils.inference import predict
+from utils.plotting import PictureSample, plot_best_of_n, plot_calibration, plot_hypotheses, plot_spread
+from utils.predictions import PredictionFile, PredictionWriter
+from utils.report import write_report
+from utils.skeleton import skeleton_for
+from utils.tracking import Tracker
+
+PICTURES_PER_SPLIT = 4
+BLIND_POSES = 50_000
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, help="config.yaml of a run folder; its model-final.pt stands beside it")
+    parser.add_argument("--checkpoint", help="another model-*.pt than the one beside the configuration")
+    parser.add_argument("--predictions", help="score this predictions.h5 (ours or another method's); nothing is sampled")
+    parser.add_argument("--save_predictions", action="store_true", help="keep the poses in predictions_<split>.h5")
+    parser.add_argument("--split", choices=SPLITS, help="only this split (default: full, and hard if it has rows)")
+    parser.add_argument("--num_hypotheses", type=int, help="hypotheses a frame (TEST.NUM_HYPO)")
+    parser.add_argument("--stride", type=int, help="every how many test rows make the full split (TEST.STRIDE)")
+    parser.add_argument("--actions", nargs="+", help="only these actions (TEST.ACTIONS)")
+    parser.add_argument("--weights", choices=("raw", "ema"), help="trained or averaged weights (TEST.WEIGHTS)")
+    parser.add_argument("--precision", help="float32, tf32, bfloat16 or float16 (TEST.PRECISION)")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
+    parser.add_argument("--seed", type=int, default=0, help="decides every draw")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--skip_bad", action="store_true", help="leave out and count rows that can't be used")
+    parser.add_argument("--output", help="folder of the report (default: the configuration's folder)")
+    parser.add_argument("--do_not_use_wandb", action="store_true", help="do not log to Weights & Biases")
+    args = parser.parse_args()
+    for name in ("num_hypotheses", "stride"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise DiffPoseError(f"--{name} {value}: it must be at least 1")
+    return args
+
+
+def overrides(args: argparse.Namespace) -> list[str]:
+    """The flags that stand for a configuration key, as overrides."""
+    flags = {
+        "TEST.NUM_HYPO": args.num_hypotheses, "TEST.STRIDE": args.stride, "TEST.WEIGHTS": args.weights,
+        "TEST.PRECISION": args.precision, "TEST.ACTIONS": args.actions and f"[{', '.join(args.actions)}]",
+    }  # fmt: skip
+    return args.set + [f"{key}={value}" for key, value in flags.items() if value is not None]
+
+
+def evaluation_sets(config: Config, args: argparse.Namespace) -> dict[str, PoseDataset]:
+    """Split name -> dataset; without --split the hard one is left out where no row is marked as hard."""
+    if args.split:
+        return {args.split: evaluation_set(config, args.split, skip_bad=args.skip_bad)}
+    sets = {"full": evaluation_set(config, "full", skip_bad=args.skip_bad)}
+    try:
+        sets["hard"] = evaluation_set(config, "hard", skip_bad=args.skip_bad)
+    except DiffPoseError as error:
+        print(f"note: the hard split is left out ({error})")
+    return sets
+
+
+def blind_baseline(config: Config, args: argparse.Namespace) -> ImageBlindBaseline | None:
+    """The rows that never see an image, from the training split if it is there."""
+    try:
+        poses = training_set(config, skip_bad=True).poses_mm(limit=BLIND_POSES)
+    except DiffPoseError as error:
+        print(f"note: no image-blind rows ({error})")
+        return None
+    return ImageBlindBaseline(poses, num_hypotheses=config.test.num_hypo, seed=args.seed)
+
+
+def with_pictures(batches: Iterable[dict], dataset: PoseDataset, samples: list[PictureSample]) -> Iterator[dict]:
+    """Pass batches through, and keep a few evenly spread frames to draw."""
+    places = np.linspace(0, len(dataset) - 1, min(PICTURES_PER_SPLIT, len(dataset))).round().astype(int)
+    titles = {
+        int(dataset.rows[i]): f"{dataset.meta['action'][i]}, {dataset.meta['subject'][i]}, row {dataset.rows[i]}"
+        for i in places
+    }
+    for batch in batches:
+        for i, row in enumerate(np.asarray(batch["row"]).tolist()):
+            if row in titles:
+                poses = [np.asarray(batch[key][i].cpu() if hasattr(batch[key], "cpu") else batch[key][i])
+                         for key in ("hypotheses_mm", "gt_mm")]  # fmt: skip
+                heatmap = batch["heatmap"][i].float().numpy() if "heatmap" in batch else None
+                samples.append(PictureSample(titles[row], *poses, heatmap))
+        yield batch
+
+
+def with_file(batches: Iterable[dict], writer: PredictionWriter) -> Iterator[dict]:
+    """Pass batches through, and write them to a predictions file."""
+    with writer:
+        for batch in batches:
+            writer.append(batch)
+            yield batch
+
+
+class Evaluation:
+    """What scoring every split needs: where poses come from, and what is written about them."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.device = choose_device(args.device)
+        config_path = Path(args.config)
+        self.output = Path(args.output) if args.output else config_path.parent
+        self.checkpoint = self.sampler = None
+        if args.predictions:
+            self.config = load_config(config_path, overrides(args))
+        else:
+            self.config, model, self.checkpoint = load_run(
+                config_path, overrides=overrides(args), checkpoint=args.checkpoint, device=self.device
+            )
+            self.sampler = build_sampler(model, self.config)
+        self.skeleton = skeleton_for(self.config.dataset.dataset)
+        self.samples: dict[str, list[PictureSample]] = {}
+
+    def batches(self, split: str, dataset: PoseDataset) -> Iterator[dict]:
+        """Batches of a split with hypotheses and truth: sampled, or read from --predictions."""
+        args, test = self.args, self.config.test
+        if args.predictions:
+            file = PredictionFile(args.predictions, skeleton=self.skeleton)
+            missing = file.missing(dataset.rows)
+            if len(missing):
+                raise DiffPoseError(
+                    f"{args.predictions}: has no prediction for {len(missing)} of the {len(dataset)} rows of split "
+                    f"'{split}' (the first is row {missing[0]}): give all of them, or choose --split and --stride"
+                )
+            return file.batches(batch_size=test.batch_size_per_gpu, rows=dataset.rows, gt_mm=dataset.poses_mm())
+        loader = make_loader(dataset, batch_size=test.batch_size_per_gpu, workers=self.config.workers)
+        batches = predict(loader, self.sampler, seed=args.seed, device=self.device, description=split)
+        if not args.save_predictions:
+            return batches
+        attrs = {"dataset_file": str(dataset.path), "split": split, "seed": args.seed, "checkpoint": str(self.checkpoint)}
+        path = self.output / f"predictions_{split}.h5"
+        return with_file(batches, PredictionWriter(path, skeleton=self.skeleton, attrs=attrs))
+
+    def score(self, split: str, dataset: PoseDataset, blind: ImageBlindBaseline | None) -> SplitResult:
+        """Score one split: the full one by action, the hard one by frame."""
+        config = self.config
+        info = SplitInfo(
+            split=split, dataset=config.dataset.dataset, source=dataset.source, is_human36m=dataset.is_human36m,
+            stride=dataset.stride, seed=self.args.seed, weights="" if self.args.predictions else config.test.weights,
+            checkpoint=str(self.args.predictions or self.checkpoint), precision=config.test.precision,
+            notes=(f"heatmaps: {dataset.detector}",),
+        )  # fmt: skip
+        batches = self.batches(split, dataset)
+        return evaluate(
+            with_pictures(batches, dataset, self.samples.setdefault(split, [])),
+            skeleton=self.skeleton,
+            info=info,
+            groups=dict(zip(dataset.rows.tolist(), dataset.meta["action"].tolist(), strict=True)),
+            averaging=BY_ACTION if split == "full" else BY_FRAME,
+            expected_groups=expected_actions(config, dataset),
+            blind=blind,
+        )
+
+    def draw(self, results: list[SplitResult]) -> None:
+        """Pictures beside the report."""
+        for split, samples in self.samples.items():
+            plot_hypotheses(self.output / f"hypotheses_{split}.png", samples, self.skeleton)
+        plot_best_of_n(self.output / "best_of_n.png", results)
+        plot_calibration(self.output / "calibration.png", results)
+        plot_spread(self.output / "spread.png", results[0])
+
+
+def main() -> int:
+    args = parse_arguments()
+    evaluation = Evaluation(args)
+    sets = evaluation_sets(evaluation.config, args)
+    if args.predictions:
+        count = PredictionFile(args.predictions, skeleton=evaluation.skeleton).num_hypotheses
+        evaluation.config = change_config(evaluation.config, [f"TEST.NUM_HYPO={count}"])
+    blind = blind_baseline(evaluation.config, args)
+    results = [evaluation.score(split, dataset, blind) for split, dataset in sets.items()]
+    print(write_report(results, evaluation.output))
+    evaluation.draw(results)
+    print(f"report and pictures: {evaluation.output}")
+    tracker = Tracker(use_wandb=not args.do_not_use_wandb, config=flatten_config(evaluation.config))
+    for result in results:
+        numbers = {f"{result.info.split}/{row}_{key}": value
+                   for row, scores in result.rows.items() for key, value in scores.items()}  # fmt: skip
+        tracker.log(0, **numbers)
+    tracker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

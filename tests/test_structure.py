@@ -1,0 +1,72 @@
+"""The shape of the project: imports run one way, files stay short, optional packages are imported late."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers import ROOT
+
+OURS = ("utils", "data", "models", "demo", "experiments", "train", "eval")
+# Who may import whom; scripts may import everything below them, and no script is imported.
+ALLOWED = {"utils": {"utils"}, "data": {"data", "utils"}, "models": {"models", "utils"}}
+SCRIPTS_MAY = {"data", "models", "utils", "demo"}
+LATE = {"torchvision", "wandb", "matplotlib", "plotly"}
+
+
+def python_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    return [ROOT / name for name in listed if (ROOT / name).is_file()]
+
+
+def imported(tree, top_level_only=False):
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+FILES = [path for path in python_files() if "tests" not in path.relative_to(ROOT).parts]
+
+
+def test_there_is_something_to_check():
+    assert len(FILES) > 20
+    assert {"train.py", "eval.py"} <= {path.name for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    script = package not in ALLOWED or "preprocessing" in path.parts
+    allowed = SCRIPTS_MAY if script else ALLOWED[package]
+    tree = ast.parse(path.read_text())
+    wrong = {name for name in imported(tree) if name in OURS} - allowed
+    assert not wrong, f"{path.name} imports {wrong}"
+    assert not LATE & set(imported(tree, top_level_only=True)), "import it where it is used"
+
+
+@pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 360
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_are_short_and_public_ones_documented(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= 75, f"{node.name} is long"
+    assert ast.get_docstring(ast.parse(path.read_text())), "a module says what it holds"
+
+
+def test_scripts_import_without_the_optional_packages():
+    blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in sorted(LATE))
+    code = f"import sys; {blocked}; import train, eval"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
