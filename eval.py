@@ -45,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--skip_bad", action="store_true", help="leave out and count rows that can't be used")
+    parser.add_argument("--no_pictures", action="store_true", help="write the report only")
     parser.add_argument("--output", help="folder of the report (default: the configuration's folder)")
     parser.add_argument("--do_not_use_wandb", action="store_true", help="do not log to Weights & Biases")
     args = parser.parse_args()
@@ -189,8 +190,9 @@ def main() -> int:
     blind = blind_baseline(evaluation.config, args)
     results = [evaluation.score(split, dataset, blind) for split, dataset in sets.items()]
     print(write_report(results, evaluation.output))
-    evaluation.draw(results)
-    print(f"report and pictures: {evaluation.output}")
+    if not args.no_pictures:
+        evaluation.draw(results)
+    print(f"written to {evaluation.output}")
     tracker = Tracker(use_wandb=not args.do_not_use_wandb, config=flatten_config(evaluation.config))
     for result in results:
         numbers = {f"{result.info.split}/{row}_{key}": value

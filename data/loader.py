@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.errors import DiffPoseError
+from utils.errors import DiffPoseError, one_line
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
@@ -103,6 +103,25 @@ class SequentialBatches(Sampler[list[int]]):
         return -(-len(self._range) // self.batch_size)
 
 
+class _CleanLoader(DataLoader):
+    """Brings a worker's DiffPoseError out as one line, and ends the workers at once.
+
+    The error that torch raises again is tied to its own traceback, and with it to the loader's iterator. Its workers
+    would linger until that knot is collected, and then be waited for in vain for five seconds each.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        batches = super().__iter__()
+        try:
+            yield from batches
+            return
+        except DiffPoseError as error:
+            message = one_line(error)
+            error.__traceback__ = None
+        del batches
+        raise DiffPoseError(message)
+
+
 def make_loader(
     dataset: Dataset,
     *,
@@ -123,7 +142,7 @@ def make_loader(
     ``batch_size`` is one process's. The items do not depend on ``workers``.
 
     Raises DiffPoseError for a batch size or number of workers that cannot be; one that a worker raises while reading
-    comes out here as a DiffPoseError too (see utils.errors.one_line).
+    comes out of the iteration as the same one line.
     """
     endless = shuffle if endless is None else endless
     if shuffle and not endless:
@@ -136,6 +155,6 @@ def make_loader(
         sampler = SequentialBatches(len(dataset), batch_size, rank, world_size)
     # Without an explicit generator a loader draws its workers' seed from the global one, and would change its state.
     generator = torch.Generator().manual_seed(seed)
-    return DataLoader(
+    return _CleanLoader(
         dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin_memory, generator=generator
     )  # fmt: skip

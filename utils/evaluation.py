@@ -312,8 +312,8 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
         raise ValueError(f"averaging is '{BY_ACTION}' or '{BY_FRAME}', not '{averaging}'")
     totals, skipped = None, [int(row) for row in skipped_rows]
     for batch in batches:
-        rows = np.asarray(batch["row"])
-        valid = np.asarray(batch.get("valid", np.ones(len(rows), dtype=bool)), dtype=bool)
+        rows = torch.as_tensor(batch["row"]).cpu().numpy()
+        valid = torch.as_tensor(batch.get("valid", np.ones(len(rows), dtype=bool))).cpu().numpy()
         skipped += rows[~valid].tolist()
         if not valid.any():
             continue

@@ -141,8 +141,6 @@ def plot_hypotheses(path: str | Path, samples: Sequence[PictureSample], skeleton
 
 def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
     """Error of the best of the first N hypotheses over N: MPJPE and PA-MPJPE, one colour a split."""
-    from matplotlib.ticker import ScalarFormatter
-
     figure = _figure(8.5, 3.8)
     panels = figure.subplots(1, 2)
     for axes, (key, label) in zip(panels, (("mpjpe", "MPJPE"), ("pa_mpjpe", "PA-MPJPE")), strict=True):
@@ -153,7 +151,7 @@ def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
                 axes.axhline(result.rows["mean_pose"][key], color=colour, linestyle="--", linewidth=1,
                              label=f"{result.info.split}: mean pose (usable)")  # fmt: skip
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter("{x:.0f}")
         axes.set_xlabel("number of hypotheses N")
         axes.set_ylabel(f"{label} (mm)")
         axes.set_ylim(bottom=0)

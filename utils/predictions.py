@@ -18,6 +18,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from utils.errors import DiffPoseError
 from utils.skeleton import Skeleton
@@ -63,11 +64,10 @@ class PredictionWriter:
 
         Every batch has the same H and the same fields; a batch is what :func:`utils.evaluation.evaluate` takes.
         """
-        columns = {"row": np.asarray(batch["row"], dtype=np.int64)}
+        columns = {"row": torch.as_tensor(batch["row"]).cpu().numpy().astype(np.int64)}
         for column, key in (("hypotheses", "hypotheses_mm"), ("z0", "z0_mm"), ("gt_mm", "gt_mm")):
             if batch.get(key) is not None:
-                value = batch[key]
-                columns[column] = np.asarray(value.cpu() if hasattr(value, "cpu") else value, dtype=np.float32)
+                columns[column] = torch.as_tensor(batch[key]).detach().float().cpu().numpy()
         group = self._file[GROUP]
         if not len(group):
             for name, values in columns.items():

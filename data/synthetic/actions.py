@@ -20,8 +20,7 @@ def directions(motion: Motion, rng: np.random.Generator, time: np.ndarray, varia
     if variant:
         hands.point(motion, rng, time, other(side))
     else:
-        rest = hands.hang if rng.uniform() < 0.6 else hands.hand_on_hip
-        rest(motion, rng, time, other(side))
+        hands.rest_hand(motion, rng, time, other(side), (hands.hang, hands.hang, hands.hand_on_hip))
 
 
 def discussion(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -30,10 +29,8 @@ def discussion(motion: Motion, rng: np.random.Generator, time: np.ndarray, varia
     motion.torso["neck"][:, 2] += wander(rng, time, 0.0, 12.0, every=0.6)
     side = main_hand(rng)
     hands.talk_with(motion, rng, time, side)
-    if variant and rng.uniform() < 0.7:
-        hands.hand_in_pocket(motion, rng, time, other(side))
-    else:
-        hands.talk_with(motion, rng, time, other(side))
+    free = (hands.hand_in_pocket, hands.hand_on_hip, hands.talk_with) if variant else (hands.talk_with,)
+    hands.rest_hand(motion, rng, time, other(side), free)
 
 
 def eating(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -72,17 +69,17 @@ def phoning(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
         postures.sit_on_chair(
             motion, rng, time, legs=str(rng.choice(["square", "crossed", "stretched"])), recline=between(rng, time, 0, 14)
         )
-        rest = hands.hand_on_thigh if rng.uniform() < 0.6 else hands.talk_with
+        rest = (hands.hand_on_thigh, hands.hand_on_thigh, hands.talk_with)
     else:
         postures.stand(motion, rng, time, turning=70.0, stagger=110.0)
-        rest = [hands.hand_in_pocket, hands.hand_on_hip, hands.talk_with, hands.hang][rng.integers(4)]
+        rest = (hands.hand_in_pocket, hands.hand_on_hip, hands.talk_with, hands.hang)
     hands.hand_to_ear(motion, rng, time, side)
-    rest(motion, rng, time, free)
+    hands.rest_hand(motion, rng, time, free, rest)
 
 
 def photo(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
     """Both hands hold a camera at the face; variant 1 goes down in the knees and leans for the picture."""
-    dip = 15.0 + (motion.body.leg * between(rng, time, 0.10, 0.36) if variant else 0.0)
+    dip = 8.0 + (motion.body.leg * between(rng, time, 0.10, 0.36) if variant else 0.0)
     lean = between(rng, time, 8.0, 26.0) if variant else 4.0
     postures.stand(motion, rng, time, turning=45.0, stance=1.25, stagger=150.0, dip=dip, lean=lean)
     motion.torso["neck"][:, 0] += 6.0 - 0.5 * np.asarray(lean)
@@ -97,11 +94,8 @@ def posing(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: 
     hands.hand_on_hip(motion, rng, time, other(side))
     if variant:
         motion.arm[side] = wander(rng, time, (142.0, 30.0, -10.0, 28.0), (14.0, 24.0, 18.0, 14.0))
-    elif rng.uniform() < 0.5:
-        target = at(motion, "head", side, wander(rng, time, (-105.0, 45.0, -35.0), 14.0))
-        motion.reach(side, target, elbow=(0.1, 1.0, 0.35))
     else:
-        hands.hand_on_hip(motion, rng, time, side)
+        hands.rest_hand(motion, rng, time, side, (hands.hand_behind_head, hands.hand_on_hip))
 
 
 def purchases(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -125,14 +119,17 @@ def sitting(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
     """Sits on a chair; the hands lie on the thighs, in the lap or crossed. Variant 1 leans back, legs crossed or far out."""
     legs = rng.choice(["crossed", "stretched"]) if variant else rng.choice(["square", "tucked", "wide"])
     postures.sit_on_chair(motion, rng, time, legs=str(legs), recline=between(rng, time, 6, 22) if variant else -3.0)
-    choice = rng.integers(4)
-    if choice == 0:
-        hands.hands_in_lap(motion, rng, time)
-    elif choice == 1:
-        hands.arms_crossed(motion, rng, time)
-    else:
-        for side in SIDES:
-            hands.hand_on_thigh(motion, rng, time, side)
+    on_thighs = [lambda side=side: hands.hand_on_thigh(motion, rng, time, side) for side in SIDES]
+    hands.alternate(
+        motion,
+        rng,
+        time,
+        [
+            lambda: hands.hands_in_lap(motion, rng, time),
+            lambda: hands.arms_crossed(motion, rng, time),
+            lambda: [place() for place in on_thighs],
+        ],
+    )
 
 
 def sitting_down(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -147,18 +144,9 @@ def sitting_down(motion: Motion, rng: np.random.Generator, time: np.ndarray, var
         return
     legs = str(rng.choice(["long", "cross", "knees_up", "side"]))
     postures.sit_on_floor(motion, rng, time, legs=legs)
-    support = rng.uniform() < 0.45 and legs != "cross"
     for side in SIDES:
-        if support:
-            palm = at(motion, "pelvis", side, wander(rng, time, (-230.0, 230.0, 0.0), (25.0, 30.0, 5.0)))
-            palm[:, 2] = 60.0
-            motion.reach(side, palm, elbow=(-1.0, 0.5, 0.0))
-        elif legs in ("knees_up", "cross"):
-            knee, ankle = motion.leg_points(side)
-            inside = at(motion, "pelvis", side, (260.0, 60.0, 120.0))
-            motion.reach(side, hands.mix(knee, ankle, between(rng, time, 0.05, 0.4)) * 0.75 + inside * 0.25)
-        else:
-            hands.hand_on_thigh(motion, rng, time, side)
+        places = (hands.palm_on_floor, hands.hand_on_shin if legs in ("knees_up", "cross") else hands.hand_on_thigh)
+        hands.rest_hand(motion, rng, time, side, places)
 
 
 def smoking(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -234,8 +222,11 @@ ACTIONS: dict[str, Callable[[Motion, np.random.Generator, np.ndarray, int], None
     "WalkTogether": walk_together,
     "Walking": walking,
 }
-# The subject may stand this far from the middle of the space between the cameras, mm.
+# How far from the middle of the space between the cameras people stand, mm; some takes are at the edge of the room,
+# where the nearest pictures cut limbs off.
 PLACE_SPREAD = (420.0, 620.0)
+EDGE_PROBABILITY = 0.15
+EDGE_RADIUS = (1500.0, 2050.0)
 
 
 def perform(action: str, variant: int, body: Body, frames: int, generator: np.random.Generator) -> np.ndarray:
@@ -247,4 +238,7 @@ def perform(action: str, variant: int, body: Body, frames: int, generator: np.ra
     ACTIONS[action](motion, generator, np.arange(frames) / FRAME_RATE, variant)
     spread = 0.3 if action.startswith("Walk") else 1.0
     place = spread * np.array(PLACE_SPREAD) * np.clip(generator.standard_normal(2), -2.0, 2.0)
+    if generator.uniform() < EDGE_PROBABILITY:
+        angle = generator.uniform(0, 2 * np.pi)
+        place = generator.uniform(*EDGE_RADIUS) * np.array([np.cos(angle), np.sin(angle)])
     return motion.joints() + np.array([*place, 0.0])

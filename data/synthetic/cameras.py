@@ -27,15 +27,15 @@ class Camera:
         """Points (..., 3) of the camera's frame, mm -> (..., 2) picture px, also outside the picture."""
         return camera_mm[..., :2] / camera_mm[..., 2:] * self.focal + self.centre
 
-    def as_attributes(self) -> dict[str, np.ndarray]:
-        """What a file keeps of the camera."""
-        return {
-            "focal_px": self.focal,
-            "centre_px": self.centre,
-            "rotation": self.rotation,
-            "position_mm": self.position,
-            "size_px": np.array(self.size),
-        }
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """(3, 3): pixels are ``intrinsics @ x_camera`` over z."""
+        return np.array([[self.focal[0], 0, self.centre[0]], [0, self.focal[1], self.centre[1]], [0, 0, 1.0]])
+
+    @property
+    def translation(self) -> np.ndarray:
+        """(3,) mm: ``x_camera = rotation @ x_world + translation``."""
+        return -self.rotation @ self.position
 
 
 def look_at(position: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:

@@ -44,7 +44,7 @@ class Mixture:
 
 def draw_habits(generator: np.random.Generator) -> np.ndarray:
     """How badly the detector copes with each limb of one recording: (5,) in 0..1."""
-    return generator.beta(0.8, 3.0, NUM_LIMBS)
+    return generator.beta(1.0, 5.0, NUM_LIMBS)
 
 
 def doubt(reason: np.ndarray, depth: np.ndarray, habits: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -54,9 +54,10 @@ def doubt(reason: np.ndarray, depth: np.ndarray, habits: np.ndarray, generator: 
     outside the picture.
     """
     hidden = reason != VISIBLE
-    level = 0.10 + 0.22 * depth + 0.10 * hidden[:, _PARENT] + 0.75 * habits[_LIMB]
-    level = level + 0.10 * (reason == BEHIND_OBJECT) + 0.22 * (reason == OUTSIDE)
-    level = level * generator.uniform(0.75, 1.2, reason.shape) * _FRAILTY
+    lapse = generator.beta(0.5, 7.0, (len(reason), NUM_LIMBS))
+    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.32 * habits[_LIMB] + 0.60 * lapse[:, _LIMB]
+    level = level + 0.10 * (reason == BEHIND_OBJECT) + 0.15 * (reason == OUTSIDE)
+    level = level * generator.uniform(0.8, 1.2, reason.shape) * _FRAILTY
     return np.where(hidden, np.clip(level, 0.0, 1.0), 0.0)
 
 

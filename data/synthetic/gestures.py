@@ -1,10 +1,12 @@
 """What the arms do: places for the hands on or around the body, and gestures between them."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from data.synthetic.kinematics import SIDES, Motion, turn, unit
 from data.synthetic.postures import GAIT_CYCLE
-from data.synthetic.rhythms import between, swing, visits, wander
+from data.synthetic.rhythms import between, keyed, swing, visits, wander
 
 
 def other(side: str) -> str:
@@ -33,6 +35,27 @@ def mix(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray
     return first * (1 - weight) + second * weight
 
 
+def alternate(
+    motion: Motion, rng: np.random.Generator, time: np.ndarray, places: list[Callable[[], None]], *, every: float = 1.2
+) -> None:
+    """The arms move from one of several places to another. Each of ``places`` sets arms of the motion."""
+    angles = {side: [] for side in SIDES}
+    for place in places:
+        place()
+        for side in SIDES:
+            angles[side].append(motion.arm[side].copy())
+    weights = keyed(rng, time, lambda: np.eye(len(places))[rng.integers(len(places))], every=every)
+    for side in SIDES:
+        motion.arm[side] = np.einsum("fk,kfa->fa", weights, np.stack(angles[side]))
+
+
+def rest_hand(
+    motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str, places: tuple[Callable, ...]
+) -> None:
+    """One hand that has nothing to do goes from one of ``places`` (functions of this module) to another."""
+    alternate(motion, rng, time, [lambda place=place: place(motion, rng, time, side) for place in places])
+
+
 def hang(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:
     motion.arm[side] = wander(rng, time, (9.0, 45.0, 18.0, 18.0), (5.0, 18.0, 12.0, 8.0))
 
@@ -59,6 +82,25 @@ def hand_on_thigh(motion: Motion, rng: np.random.Generator, time: np.ndarray, si
     place = mix(hip, knee, wander(rng, time, 0.72, 0.12, every=1.4))
     lift = unit(np.array([0.0, 0.0, 1.0])) * 75.0 * motion.body.scale
     motion.reach(side, place + lift, elbow=(-0.4, 0.7, -1.0))
+
+
+def hand_on_shin(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:
+    """The hand of somebody who sits on the floor lies inside the shin of its side, or around the knee."""
+    knee, ankle = motion.leg_points(side)
+    inside = at(motion, "pelvis", side, (260.0, 60.0, 120.0))
+    motion.reach(side, 0.75 * mix(knee, ankle, between(rng, time, 0.05, 0.4)) + 0.25 * inside)
+
+
+def palm_on_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:
+    """The arm of somebody who sits on the floor props up the body from behind."""
+    palm = at(motion, "pelvis", side, wander(rng, time, (-230.0, 230.0, 0.0), (25.0, 30.0, 5.0)))
+    palm[:, 2] = 60.0
+    motion.reach(side, palm, elbow=(-1.0, 0.5, 0.0))
+
+
+def hand_behind_head(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:
+    target = at(motion, "head", side, wander(rng, time, (-105.0, 45.0, -35.0), 14.0))
+    motion.reach(side, target, elbow=(0.1, 1.0, 0.35))
 
 
 def hands_in_lap(motion: Motion, rng: np.random.Generator, time: np.ndarray) -> None:

@@ -36,7 +36,7 @@ def stand(
     stance: float = 1.0,
     shift: float = 45.0,
     stagger: float = 60.0,
-    dip=15.0,
+    dip=6.0,
     lean=0.0,
 ) -> np.ndarray:
     """Stand on both feet, weight shifting; returns the yaw (F,).
@@ -55,7 +55,7 @@ def stand(
     motion.torso["pelvis"][:, 1] += -side_shift / 14.0
     motion.torso["pelvis"][:, 2] = yaw
     motion.torso["lumbar"][:, 1] += side_shift / 16.0
-    sink = np.asarray(dip, dtype=np.float64) + np.abs(wander(rng, time, 0.0, 8.0))
+    sink = np.asarray(dip, dtype=np.float64) + np.abs(wander(rng, time, 0.0, 6.0))
     back = 0.35 * np.maximum(sink - 60.0, 0.0) + 2.2 * np.maximum(motion.torso["pelvis"][:, 0], 0)
     motion.pelvis_mm = ground(motion, yaw, -back, side_shift, 0.0)
     feet = {
@@ -66,7 +66,7 @@ def stand(
     rise = []
     for side, foot in feet.items():
         away = np.linalg.norm((foot - hips[f"{side} hip"])[:, :2], axis=-1)
-        straight = np.sqrt((0.992 * body.leg) ** 2 - np.minimum(away, 0.8 * body.leg) ** 2)
+        straight = np.sqrt((0.998 * body.leg) ** 2 - np.minimum(away, 0.8 * body.leg) ** 2)
         rise.append(straight - hips[f"{side} hip"][:, 2])
     motion.pelvis_mm[:, 2] = body.ankle_height + np.minimum(*rise) - sink
     toes_out = rng.uniform(0.05, 0.35)
@@ -136,8 +136,8 @@ def sit_on_chair(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, 
     recline: pelvis pitch backwards, degrees.
     """
     body = motion.body
-    yaw = np.full(motion.frames, rng.uniform(-180, 180)) + wander(rng, time, 0.0, 8.0, every=1.5)
-    sway(motion, rng, time)
+    yaw = np.full(motion.frames, rng.uniform(-180, 180)) + wander(rng, time, 0.0, 14.0, every=1.5)
+    sway(motion, rng, time, amount=1.4)
     motion.torso["pelvis"] += np.stack([-recline + np.zeros(motion.frames), 0 * yaw, yaw], axis=-1)
     seat = body.ankle_height + body.segments["shank"] * rng.uniform(0.93, 1.12)
     motion.pelvis_mm = ground(motion, yaw, wander(rng, time, 0.0, 15.0), wander(rng, time, 0.0, 15.0), seat)
@@ -145,8 +145,8 @@ def sit_on_chair(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, 
     apart = {"square": 1.1, "stretched": 1.1, "tucked": 1.1, "crossed": 0.5, "wide": 2.4}[legs]
     upper = rng.choice(["left", "right"])
     for side, sign in SIDES.items():
-        ahead = body.segments["thigh"] * forward + wander(rng, time, 0.0, 45.0, every=1.3)
-        out = body.segments["hip"] * apart + wander(rng, time, 0.0, 30.0, every=1.3)
+        ahead = body.segments["thigh"] * forward + wander(rng, time, 0.0, 70.0, every=1.1)
+        out = body.segments["hip"] * apart + wander(rng, time, 0.0, 40.0, every=1.1)
         motion.step_to(side, ground(motion, yaw, ahead, sign * out, body.ankle_height), knee=(0.4, 0.1, 1.0))
         if legs == "crossed" and side == upper:
             angles = wander(rng, time, (98.0, -16.0, -4.0, 68.0), (3.0, 2.0, 3.0, 9.0))
@@ -175,7 +175,7 @@ def sit_on_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, 
         else:
             out = side_of_legs * leg * (0.34 if sign == side_of_legs else 0.12)
             place, knee = (leg * (0.14 if sign == side_of_legs else 0.42), out), (1.0, sign * side_of_legs, 0.12)
-        drift = wander(rng, time, (0.0, 0.0), (22.0, 18.0), every=1.2)
+        drift = wander(rng, time, (0.0, 0.0), (35.0, 28.0), every=1.0)
         ankle = ground(motion, yaw, np.minimum(place[0] + drift[:, 0], 0.99 * leg), place[1] + drift[:, 1], low)
         motion.step_to(side, ankle, knee=knee)
     return yaw
@@ -205,7 +205,7 @@ def pick_up(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, squat
     """Bend the trunk (or squat) and rise again; returns the yaw and the depth (F,) in 0..1."""
     depth = ease(0.5 + 0.62 * swing(rng, time, rng.uniform(1.8, 2.6)))
     leg = motion.body.leg
-    dip = 15.0 + depth * (leg * (0.52 if squat else 0.14) * between(rng, time, 0.8, 1.05))
+    dip = 8.0 + depth * (leg * (0.52 if squat else 0.14) * between(rng, time, 0.8, 1.05))
     lean = depth * between(rng, time, 20.0, 34.0) if squat else depth * between(rng, time, 48.0, 62.0)
     yaw = stand(motion, rng, time, turning=25.0, stance=1.3, stagger=110.0, dip=dip, lean=lean)
     motion.torso["lumbar"][:, 0] += depth * between(rng, time, 14.0, 34.0)

@@ -127,10 +127,21 @@ def test_an_error_in_a_worker_comes_out_as_one_clean_line(tmp_path, workers):
     path = write_columnar(tmp_path / "file.h5", "h36m", {"testset": columns})
     with pytest.raises(DiffPoseError) as caught:
         list(make_loader(PoseDataset(path, split="test"), batch_size=2, workers=workers))
+    assert one_line(caught.value) == str(caught.value)
     assert one_line(caught.value) == (
         f"{path}: testset row 6: the heatmap of joint LHip has no positive value: "
         "mend the row, or leave such rows out with --skip_bad"
     )
+
+
+def test_workers_end_at_once_after_an_error(tmp_path):
+    columns = make_columns("h36m", 9)
+    columns["gt_3d"][0] = np.nan
+    dataset = PoseDataset(write_columnar(tmp_path / "file.h5", "h36m", {"testset": columns}), split="test")
+    for _ in range(3):
+        with pytest.raises(DiffPoseError, match="row 0"):
+            next(iter(make_loader(dataset, batch_size=2, workers=2)))
+        assert not multiprocessing.active_children()
 
 
 def test_a_read_error_in_a_worker_comes_out_as_one_clean_line(tmp_path):
