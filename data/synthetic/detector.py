@@ -55,7 +55,7 @@ def doubt(reason: np.ndarray, depth: np.ndarray, habits: np.ndarray, generator: 
     """
     hidden = reason != VISIBLE
     lapse = generator.beta(0.5, 7.0, (len(reason), NUM_LIMBS))
-    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.32 * habits[_LIMB] + 0.60 * lapse[:, _LIMB]
+    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.24 * habits[_LIMB] + 0.33 * lapse[:, _LIMB]
     level = level + 0.10 * (reason == BEHIND_OBJECT) + 0.15 * (reason == OUTSIDE)
     level = level * generator.uniform(0.8, 1.2, reason.shape) * _FRAILTY
     return np.where(hidden, np.clip(level, 0.0, 1.0), 0.0)
@@ -77,17 +77,17 @@ def draw_mixture(
     """
     shape = unsure.shape
     hidden = reason != VISIBLE
-    limit = 3.0 + 26.0 * unsure**1.5
+    limit = 6.4 + 24.0 * unsure**2
     partner = _pull(cells[:, _PARTNER], cells, limit)
     behind_body = (reason == BEHIND_BODY)[..., None]
-    third = _pull(np.where(behind_body, occluder, cells[:, _PARENT]), cells, 0.6 * limit)
+    third = _pull(np.where(behind_body, occluder, cells[:, _PARENT]), cells, 0.8 * limit)
     places = np.stack([cells, partner, third], axis=2)  # (F, 16, K, 2)
 
     wander = generator.uniform(0.9, 1.1, (*shape, _NUM_PEAKS))
-    std = np.where(hidden, VISIBLE_STD + 0.3 + 3.6 * unsure, VISIBLE_STD)[..., None] * wander
+    std = np.where(hidden, VISIBLE_STD + 3.0 * unsure, VISIBLE_STD)[..., None] * wander
     lone = _PARTNER == np.arange(NUM_HEATMAPS)
     weight = np.stack(
-        [np.ones(shape), np.where(lone, 0.0, 0.06 + 0.55 * unsure), 0.05 + 0.35 * unsure], axis=-1
+        [np.ones(shape), np.where(lone, 0.0, 0.22 * _FRAILTY + 0.40 * unsure), 0.07 * _FRAILTY + 0.30 * unsure], axis=-1
     )
     weight *= generator.uniform(0.5, 1.5, weight.shape)
     weight[..., 1:] *= hidden[..., None]
