@@ -31,9 +31,13 @@ BLIND_POSES = 50_000
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, help="config.yaml of a run folder; its model-final.pt stands beside it")
+    parser.add_argument(
+        "--config", required=True, help="config.yaml of a run folder; its model-final.pt stands beside it"
+    )
     parser.add_argument("--checkpoint", help="another model-*.pt than the one beside the configuration")
-    parser.add_argument("--predictions", help="score this predictions.h5 (ours or another method's); nothing is sampled")
+    parser.add_argument(
+        "--predictions", help="score this predictions.h5 (ours or another method's); nothing is sampled"
+    )
     parser.add_argument("--save_predictions", action="store_true", help="keep the poses in predictions_<split>.h5")
     parser.add_argument("--split", choices=SPLITS, help="only this split (default: full, and hard if it has rows)")
     parser.add_argument("--num_hypotheses", type=int, help="hypotheses a frame (TEST.NUM_HYPO)")
@@ -147,7 +151,12 @@ class Evaluation:
         batches = predict(loader, self.sampler, seed=args.seed, device=self.device, description=split)
         if not args.save_predictions:
             return batches
-        attrs = {"dataset_file": str(dataset.path), "split": split, "seed": args.seed, "checkpoint": str(self.checkpoint)}
+        attrs = {
+            "dataset_file": str(dataset.path),
+            "split": split,
+            "seed": args.seed,
+            "checkpoint": str(self.checkpoint),
+        }
         path = self.output / f"predictions_{split}.h5"
         return with_file(batches, PredictionWriter(path, skeleton=self.skeleton, attrs=attrs))
 

@@ -35,7 +35,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, help="experiment file, such as diffpose.yaml")
     parser.add_argument("--seed", type=int, default=42, help="decides weights, data order and every draw")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys: TRAIN.LR=3e-4")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys: TRAIN.LR=3e-4"
+    )
     parser.add_argument("--run_name", help="names the run folder; else the W&B id, or a timestamp and the seed")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--resume", action="store_true", help="go on with the run of --run_name, if it was begun")
@@ -183,7 +185,15 @@ def main() -> int:
     if args.no_eval:
         return 0
     script = Path(__file__).resolve().with_name("eval.py")
-    command = [sys.executable, script, "--config", folder / "config.yaml", "--device", args.device, "--do_not_use_wandb"]
+    command = [
+        sys.executable,
+        script,
+        "--config",
+        folder / "config.yaml",
+        "--device",
+        args.device,
+        "--do_not_use_wandb",
+    ]
     return subprocess.run(command, check=False).returncode
 
 

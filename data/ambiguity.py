@@ -1,8 +1,8 @@
 """Which frames are ambiguous: the spread of a 2D Gaussian fitted to each heatmap (Wehrbein et al., ICCV 2021).
 
 A frame belongs to the hard subset when the Gaussian fitted to any joint's heatmap has a standard deviation above five
-cells. The fit is by moments over the cells above a tenth of the map's maximum, so that a detector's faint floor does not
-count, and is corrected for what the threshold cuts off a Gaussian.
+cells. The fit is by moments over the cells above a tenth of the map's maximum, so that a detector's faint floor does
+not count, and is corrected for what the threshold cuts off a Gaussian.
 """
 
 import numpy as np

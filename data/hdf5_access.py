@@ -19,7 +19,18 @@ from utils.errors import DiffPoseError
 MAX_ROWS = 20_000_000
 MAX_CHUNK_BYTES = 256 * 2**20
 MAX_STRING_BYTES = 64
-_H5_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError, NotImplementedError)
+MAKE_AGAIN = "the file is damaged or unreadable, copy or make it again"
+_H5_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+)
 
 
 def reason(error: BaseException) -> str:
@@ -34,16 +45,14 @@ def listed(names: Iterable[object], most: int = 30) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
-    """Turns whatever h5py raises inside into a DiffPoseError: ``<path>: <what> cannot be read (..)``."""
+def reading(path: Path, what: str, way_out: str = MAKE_AGAIN) -> Iterator[None]:
+    """Turns whatever h5py raises inside into a DiffPoseError: ``<path>: <what> cannot be read (..): <way out>``."""
     try:
         yield
     except DiffPoseError:
         raise
     except _H5_ERRORS as error:
-        raise DiffPoseError(
-            f"{path}: {what} cannot be read ({reason(error)}): the file is damaged or unreadable, copy or make it again"
-        ) from error
+        raise DiffPoseError(f"{path}: {what} cannot be read ({reason(error)}): {way_out}") from error
 
 
 def open_hdf5(path: Path, dataset: str, *, cache_bytes: int = 0) -> h5py.File:
@@ -119,13 +128,15 @@ def check_field(dtype: np.dtype, shape: Sequence[int], field: Field, path: Path,
         raise DiffPoseError(f"{path}: '{where}' has rows of shape {shape}, expected {field.shape}: make the file again")
 
 
-def read_rows(column: h5py.Dataset, rows: np.ndarray, out: np.ndarray, path: Path, where: str) -> None:
+def read_rows(
+    column: h5py.Dataset, rows: np.ndarray, out: np.ndarray, path: Path, where: str, way_out: str = MAKE_AGAIN
+) -> None:
     """Read ``rows`` (any order, repeats allowed) of ``column`` into ``out``, in the order of the file.
 
     One low-level selection a row: h5py's own list selection is ten times slower on one-row chunks. ``out`` has the
     memory type to read as; for a compound table a structured type with the wanted fields.
     """
-    with reading(path, where):
+    with reading(path, where, way_out):
         shape = out.shape[1:]
         file_space = column.id.get_space()
         memory_space = h5py.h5s.create_simple((1, *shape))
@@ -135,6 +146,6 @@ def read_rows(column: h5py.Dataset, rows: np.ndarray, out: np.ndarray, path: Pat
         origin, block = (0,) * len(tail), (1, *tail)
     for place in np.argsort(rows, kind="stable"):
         row = int(rows[place])
-        with reading(path, f"{where} row {row}"):
+        with reading(path, f"{where} row {row}", way_out):
             file_space.select_hyperslab((row, *origin), block)
             column.id.read(memory_space, file_space, out[place : place + 1], memory_type)

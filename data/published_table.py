@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -55,19 +56,17 @@ def index_paths(path: Path, split: str) -> tuple[Path, Path]:
     return path.with_name(name), cache / f"{key}-{name}"
 
 
-def find_index(path: Path, split: str, dataset: str, columns: list[str], num_rows: int) -> Path | None:
-    """An index that fits the file as it is now, or None."""
+def fitting_indexes(path: Path, split: str, dataset: str, columns: list[str], num_rows: int) -> Iterator[Path]:
+    """The indexes there are that belong to the file as it is now."""
     expected = _identity(path, dataset, num_rows)
     for candidate in index_paths(path, split):
-        try:
+        with contextlib.suppress(OSError, RuntimeError, KeyError, TypeError, ValueError):
             with h5py.File(candidate, "r", locking=False) as file:
                 group = file["dataset"][split]
                 fits = all(group.attrs.get(name) == value for name, value in expected.items())
-                if fits and all(len(group[name]) == num_rows for name in columns):
-                    return candidate
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError):
-            continue
-    return None
+                fits = fits and all(len(group[name]) == num_rows for name in columns)
+            if fits:
+                yield candidate
 
 
 def build_index(

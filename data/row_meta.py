@@ -34,7 +34,7 @@ class RowMeta(Mapping[str, np.ndarray]):
             values = columns[name]
             if values.dtype.kind == "S":
                 categories, codes = categorise(values)
-                self._codes[name] = (np.strings.decode(categories, "utf-8", "replace"), codes)
+                self._codes[name] = (np.char.decode(categories, "utf-8", "replace"), codes)
             else:
                 self._plain[name] = values.astype(bool if name == "hardsubset" else np.int32, copy=False)
 

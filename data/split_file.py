@@ -1,13 +1,14 @@
 """One split of an HDF5 file in either layout: its rows' names at once, any other column row by row, lazily."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from data.hdf5_access import check_field, check_storage, listed, member, open_hdf5, read_rows, reading
-from data.published_table import build_index, check_table, find_index
+from data.hdf5_access import MAKE_AGAIN, check_field, check_storage, listed, member, open_hdf5, read_rows, reading
+from data.published_table import build_index, check_table, fitting_indexes
 from data.row_meta import RowMeta
 from data.schema import (
     FIELDS,
@@ -64,54 +65,51 @@ class SplitFile:
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """A column other than the heatmaps at ``rows`` (any order), (n, *shape) in the schema's type."""
-        column = self._columns()[name]
+        column = self._column(name)
         field = FIELDS[self.dataset][name]
         out = np.empty((len(rows), *field.shape), field.dtype)
-        read_rows(column, rows, out, Path(column.file.filename), f"{self.split} {name}")
+        read_rows(column, rows, out, *self._errors(f"{self.split} {name}"))
         return out
 
     def read_dense(self, name: str, rows: np.ndarray, block_rows: int = 65536) -> np.ndarray:
         """As :meth:`read`, for many ascending rows: reads whole blocks of the column and picks from them."""
-        column = self._columns()[name]
+        column = self._column(name)
         field = FIELDS[self.dataset][name]
         out = np.empty((len(rows), *field.shape), field.dtype)
         for start in range(0, self.num_rows, block_rows):
             first, last = np.searchsorted(rows, (start, start + block_rows))
             if first < last:
                 low, high = int(rows[first]), int(rows[last - 1]) + 1
-                with reading(Path(column.file.filename), f"{self.split} {name} rows {low} to {high - 1}"):
+                with reading(*self._errors(f"{self.split} {name} rows {low} to {high - 1}")):
                     out[first:last] = column[low:high].reshape(high - low, *field.shape)[rows[first:last] - low]
         return out
 
     def read_heatmaps(self, rows: np.ndarray) -> np.ndarray:
         """(n, 16, 64, 64) float16 at ``rows`` (any order)."""
         heatmaps = np.empty((len(rows), *HEATMAP_SHAPE), "<f2")
-        split = self._open()[1]
+        with reading(self.path, f"{self.split} heatmap"):
+            split = self._open()[1]
+            column = split["heatmap"] if self._index is None else split
         if self._index is None:
-            read_rows(split["heatmap"], rows, heatmaps, self.path, f"{self.split} heatmap")
+            read_rows(column, rows, heatmaps, self.path, f"{self.split} heatmap")
         else:
             record = heatmaps.reshape(len(rows), -1).view([("heatmap", "<f2", HEATMAP_SHAPE)])[:, 0]
-            read_rows(split, rows, record, self.path, f"{self.split} heatmap")
+            read_rows(column, rows, record, self.path, f"{self.split} heatmap")
         return heatmaps
 
     def cameras(self) -> dict[tuple[str, str], dict[str, np.ndarray]]:
         """(subject, cam) -> ``K`` (3, 3) px, ``R`` (3, 3) and ``t`` (3,) mm, world to camera; empty without cameras."""
         cameras = {}
-        with open_hdf5(self.path, self.dataset) as file:
-            group = member(file["dataset"], "cameras", self.path)
-            subjects = group if isinstance(group, h5py.Group) else ()
-            for subject in subjects:
-                for cam in member(group, subject, self.path):
-                    where = f"camera {subject}/{cam}"
-                    with reading(self.path, where):
-                        entry = member(group[subject], cam, self.path)
-                        parts = {name: member(entry, name, self.path) for name in ("K", "R", "t")}
-                        shapes = [getattr(part, "shape", None) for part in parts.values()]
-                        if shapes != [(3, 3), (3, 3), (3,)]:
-                            raise DiffPoseError(
-                                f"{self.path}: {where} has parts of shapes {shapes}: make the file again"
-                            )
-                        cameras[subject, cam] = {name: np.asarray(part, np.float64) for name, part in parts.items()}
+        with open_hdf5(self.path, self.dataset) as file, reading(self.path, "'/dataset/cameras'"):
+            subjects = member(file["dataset"], "cameras", self.path)
+            for subject in () if subjects is None else subjects:
+                cams = member(subjects, subject, self.path)
+                for cam in cams:
+                    entry = member(cams, cam, self.path)
+                    parts = {name: member(entry, name, self.path) for name in ("K", "R", "t")}
+                    if [part.shape for part in parts.values()] != [(3, 3), (3, 3), (3,)]:
+                        raise ValueError(f"parts of camera {subject}/{cam} are not of shapes (3, 3), (3, 3) and (3,)")
+                    cameras[subject, cam] = {name: np.asarray(part, np.float64) for name, part in parts.items()}
         return cameras
 
     def _find_split(self, file: h5py.File) -> h5py.Group | h5py.Dataset:
@@ -179,18 +177,16 @@ class SplitFile:
         self.num_rows = len(table)
         self._cache_bytes = _cache_bytes(table)
         arguments = (self.path, self.split, self.dataset, self.columns)
-        self._index = find_index(*arguments, self.num_rows)
-        if self._index is not None:
-            try:
+        for index in fitting_indexes(*arguments, self.num_rows):
+            self._index = index
+            with contextlib.suppress(DiffPoseError):
                 self.meta = self._read_index_meta()
                 return
-            except DiffPoseError:
-                self._index.unlink(missing_ok=True)
         self._index = build_index(table, *arguments, show_progress=show_progress)
         self.meta = self._read_index_meta()
 
     def _read_index_meta(self) -> RowMeta:
-        with open_hdf5(self._index, self.dataset) as file:
+        with reading(*self._errors("index")), h5py.File(self._index, "r", locking=False) as file:
             return self._read_meta(file["dataset"][self.split], self._index)
 
     def _read_meta(self, group: h5py.Group, path: Path) -> RowMeta:
@@ -201,12 +197,22 @@ class SplitFile:
         """(process, split of the file, group of its small columns), opened once a process."""
         if self._handles is None or self._handles[0] != os.getpid():
             split = self._find_split(open_hdf5(self.path, self.dataset, cache_bytes=self._cache_bytes))
-            columns = split if self._index is None else open_hdf5(self._index, self.dataset)["dataset"][self.split]
+            columns = split
+            if self._index is not None:
+                columns = h5py.File(self._index, "r", locking=False)["dataset"][self.split]
             self._handles = (os.getpid(), split, columns)
         return self._handles
 
-    def _columns(self) -> h5py.Group:
-        return self._open()[2]
+    def _column(self, name: str) -> h5py.Dataset:
+        """A small column, of the file itself or of its index."""
+        with reading(*self._errors(f"{self.split} {name}")):
+            return self._open()[2][name]
+
+    def _errors(self, what: str) -> tuple[Path, str, str]:
+        """For an error in a small column: the file it is in, what it is, and the way out."""
+        if self._index is None:
+            return self.path, what, MAKE_AGAIN
+        return self._index, what, "delete this index, and it is made again"
 
 
 def _cache_bytes(heatmaps: h5py.Dataset) -> int:

@@ -33,7 +33,9 @@ def build_model(config: Config) -> GaussianDiffusion:
     elif model.condition_type == "heatmap_sampling_concatenated":
         condition_emb = CandidateConcatenation(with_likelihood=extra.concat_likelihood)
         numbers = 3 if extra.concat_likelihood else 2
-        condition_width = NUM_HEATMAPS * extra.num_samples * numbers if model.condition_dim == -1 else model.condition_dim
+        condition_width = (
+            NUM_HEATMAPS * extra.num_samples * numbers if model.condition_dim == -1 else model.condition_dim
+        )
         sampleable = False
         sampler = _heatmap_sampler(config, extra.norm_method)
     else:

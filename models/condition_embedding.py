@@ -1,4 +1,4 @@
-"""Joint candidates -> condition vectors: the embedding transformer, the concatenation baselines and the plain 2D pose."""
+"""Joint candidates -> condition vectors: the embedding transformer, concatenation, and the plain 2D pose."""
 
 import math
 from dataclasses import dataclass
@@ -67,8 +67,8 @@ class HeatmapEmbedding(nn.Module):
     The sum is linear, so W is applied once after it; and on the grid the sum is a likelihood-weighted histogram of
     columns and rows times the 64 embeddings that exist on an axis.
 
-    ``pos_emb``: channel, sin or linear. ``drop_method``: any, uncertain or none: in training a joint's whole embedding is
-    zeroed with ``drop_prob``. ``per_joint_output`` (OLD): one Linear for each token, summed, in place of one for all.
+    ``pos_emb``: channel, sin or linear. ``drop_method``: any, uncertain or none: in training a joint's whole embedding
+    is zeroed with ``drop_prob``. ``per_joint_output`` (OLD): one Linear a token, summed, in place of one for all.
     """
 
     def __init__(

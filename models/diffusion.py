@@ -94,7 +94,7 @@ class GaussianDiffusion(nn.Module):
     # --- forward process and loss
 
     def q_sample(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t ~ q(x_t | x_0) = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise (Ho et al. 2020, eq. 4); all (R, P), t (R,)."""
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise (Ho et al. 2020, eq. 4); all (R, P), t (R,)."""
         return self.sqrt_alphas_cumprod[t, None] * x_start + self.sqrt_one_minus_alphas_cumprod[t, None] * noise
 
     def loss(self, target_m: Tensor, inputs: Tensor, draws: StepDraws) -> Tensor:

@@ -115,17 +115,17 @@ class HeatmapSampler:
     ) -> Candidates:
         """Draw H candidate sets for each of B items from (B, J, 64, 64) maps.
 
-        Raises DiffPoseError for a joint whose map has no positive value (unless the argmax alone is taken), and for more
-        draws without replacement than a map has positive cells.
+        Raises DiffPoseError for a joint whose map has no positive value (unless the argmax alone is taken), and for
+        more draws without replacement than a map has positive cells.
         """
-        flat = heatmaps.flatten(2).float()  # (B, J, 4096)
+        flat = heatmaps.flatten(2)  # (B, J, 4096)
         parts = []
         if self.with_argmax:
             peak, cell = flat.max(dim=-1, keepdim=True)
             shape = (-1, num_hypotheses, -1, -1)
-            parts.append((cell.unsqueeze(1).expand(shape), peak.unsqueeze(1).expand(shape)))
+            parts.append((cell.unsqueeze(1).expand(shape), peak.float().unsqueeze(1).expand(shape)))
         if self.num_drawn:
-            parts.append(self._draw(flat.clamp(min=0), num_hypotheses, draws, purpose))
+            parts.append(self._draw(flat.clamp(min=0).float(), num_hypotheses, draws, purpose))
         normalisation = [self._normalisation(cell_xy(cells)) for cells, _ in parts]
         on_grid = all(center.numel() == 1 for center, _ in normalisation)
         if on_grid:
@@ -133,7 +133,10 @@ class HeatmapSampler:
         else:
             center, scale = (
                 torch.cat(
-                    [stat.expand(-1, -1, -1, cells.shape[-1], -1) for stat, (cells, _) in zip(stats, parts, strict=True)],
+                    [
+                        stat.expand(-1, -1, -1, cells.shape[-1], -1)
+                        for stat, (cells, _) in zip(stats, parts, strict=True)
+                    ],
                     dim=3,
                 )
                 for stats in zip(*normalisation, strict=True)
@@ -173,9 +176,9 @@ class HeatmapSampler:
         if int(positive.min()) < wanted:
             item, joint = divmod(int(positive.flatten().argmin()), joints)
             raise DiffPoseError(
-                f"NO_REPLACEMENT: {wanted} draws ({num_hypotheses} hypotheses x {self.num_drawn}) but the heatmap of item "
-                f"{item}, joint {MPII_JOINTS[joint]} has {int(positive.min())} positive cells: lower NUM_SAMPLES or the "
-                "number of hypotheses, or draw with replacement"
+                f"NO_REPLACEMENT: {wanted} draws ({num_hypotheses} hypotheses x {self.num_drawn}) but the heatmap of "
+                f"item {item}, joint {MPII_JOINTS[joint]} has {int(positive.min())} positive cells: lower NUM_SAMPLES "
+                "or the number of hypotheses, or draw with replacement"
             )
         # An exponential race: the k smallest of E_i / w_i are a weighted draw of k cells without replacement.
         race = -torch.log1p(-draws.uniform(purpose, joints, num_cells)) / weights
@@ -199,10 +202,10 @@ class HeatmapSampler:
 
 
 def _require_positive(total: Tensor) -> None:
-    """Raise for a joint without positive mass, (B, J); on CUDA the loader has looked already and a look costs a sync."""
+    """Raise for a joint without positive mass, (B, J); on CUDA a look costs a sync, and the loader has looked."""
     if total.device.type != "cuda" and bool((total <= 0).any()):
         item, joint = (int(i) for i in (total <= 0).nonzero()[0])
         raise DiffPoseError(
-            f"the heatmap of item {item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be drawn from it: "
-            "leave the item out (eval.py --skip_bad) or mend its heatmap"
+            f"the heatmap of item {item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be drawn "
+            "from it: leave the item out (eval.py --skip_bad) or mend its heatmap"
         )

@@ -22,7 +22,8 @@ AUTOMATIC_CHUNK = {"cpu": 800, "cuda": 65536}
 class PoseSamples:
     """Poses of B frames: root-centred, mm, x right, y up, z towards the camera.
 
-    ``hypotheses_mm``: (B, H, J, 3). ``zero_noise_mm``: (B, J, 3), the posterior mean's path from one random start, or None.
+    ``hypotheses_mm``: (B, H, J, 3). ``zero_noise_mm``: (B, J, 3), the posterior mean's path from one random start, or
+    None.
     """
 
     hypotheses_mm: Tensor

@@ -99,9 +99,7 @@ class Trainer:
             batch = next(batches)
             inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"].to(self.device, non_blocking=True)
             target = batch["target_m"].to(self.device, non_blocking=True)
-            draws = StepDraws(
-                self.seed, self.step * parts + part, global_batch=target.shape[0], device=self.device
-            )
+            draws = StepDraws(self.seed, self.step * parts + part, global_batch=target.shape[0], device=self.device)
             with self._autocast():
                 loss = self.model.loss(target, inputs, draws) / parts
             self.scaler.scale(loss).backward()
@@ -133,7 +131,7 @@ class Trainer:
         if not bool(finite.all()):
             bad = first + 1 + int((~finite).nonzero()[0, 0])
             raise DiffPoseError(
-                f"the loss is not finite at step {bad}: lower TRAIN.LR, set TRAIN.CLIP_GRAD, or train with TRAIN.AMP false"
+                f"the loss is not finite at step {bad}: lower TRAIN.LR, set TRAIN.CLIP_GRAD, or set TRAIN.AMP to false"
             )
 
     # --- state
@@ -154,7 +152,9 @@ class Trainer:
     def load_state_dict(self, state: dict, path: str) -> None:
         """Continue from a training state. Raises DiffPoseError when it belongs to another configuration or seed."""
         if state["seed"] != self.seed:
-            raise DiffPoseError(f"{path}: was trained with --seed {state['seed']}, not {self.seed}: resume with that seed")
+            raise DiffPoseError(
+                f"{path}: was trained with --seed {state['seed']}, not {self.seed}: resume with that seed"
+            )
         load_state(self.model, state["model"], path)
         try:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -16,6 +16,7 @@ from tests.helpers import FIXTURES, ROOT, deterministic_weights
 from utils.config import load_config
 from utils.ema import Ema
 
+
 def report(folder):
     return json.loads((folder / "report.json").read_text())["results"]
 
@@ -42,7 +43,9 @@ def test_training_leaves_a_whole_run_folder(trained):
     full, hard = report(trained)
     assert (full["num_frames"], hard["num_frames"]) == (30, 10)
     assert full["averaging"] == "by action"
-    assert {"best", "median", "mean", "worst", "mean_pose", "zero_noise", "blind_mean_pose", "blind_best"} <= set(full["rows"])
+    assert {"best", "median", "mean", "worst", "mean_pose", "zero_noise", "blind_mean_pose", "blind_best"} <= set(
+        full["rows"]
+    )
 
 
 def test_equal_seeds_give_equal_weights_whatever_the_workers(script, tiny, trained):
@@ -150,7 +153,17 @@ def test_evaluation_does_not_depend_on_batches_chunks_or_workers(script, trained
 
 
 def test_evaluation_seed_changes_the_draws(script, trained, tmp_path):
-    script("eval", "--config", trained / "config.yaml", "--do_not_use_wandb", "--no_pictures", "--output", tmp_path, "--seed", 7)
+    script(
+        "eval",
+        "--config",
+        trained / "config.yaml",
+        "--do_not_use_wandb",
+        "--no_pictures",
+        "--output",
+        tmp_path,
+        "--seed",
+        7,
+    )
     assert report(tmp_path)[0]["rows"]["best"]["mpjpe"] != report(trained)[0]["rows"]["best"]["mpjpe"]
 
 
@@ -183,7 +196,9 @@ def test_published_checkpoint_evaluates(tmp_path, tiny_data):
     text = (FIXTURES / "published_main.yaml").read_text()
     parsed = yaml.safe_load(text)["DATASET"]
     for key, value in (("ROOT", tiny_data), ("TRAINFILE", "tiny.h5"), ("TESTFILE", "tiny.h5")):
-        text = text.replace(f"{key}: {parsed[key]}", f"{key}: {value}").replace(f"{key}: '{parsed[key]}'", f"{key}: {value}")
+        text = text.replace(f"{key}: {parsed[key]}", f"{key}: {value}").replace(
+            f"{key}: '{parsed[key]}'", f"{key}: {value}"
+        )
     (folder / "config.yaml").write_text(text)
     model = deterministic_weights(build_model(load_config(folder / "config.yaml", report=lambda line: None)))
     ema = Ema(model).state_dict()

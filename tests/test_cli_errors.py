@@ -49,7 +49,12 @@ def test_without_human36m_the_way_out_is_named():
     """Also a check that the real command has no traceback: the others run in this process."""
     command = [sys.executable, ROOT / "train.py", "--config", ROOT / "diffpose.yaml", "--do_not_use_wandb"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-    refused((result.returncode, "", result.stderr), "H36M_dataset_h36m_hrnet.h5", "data/preprocessing/H36M.py", "make quickstart")
+    refused(
+        (result.returncode, "", result.stderr),
+        "H36M_dataset_h36m_hrnet.h5",
+        "data/preprocessing/H36M.py",
+        "make quickstart",
+    )
 
 
 def test_unknown_key_and_wrong_type(script, tiny):
@@ -112,7 +117,16 @@ def test_bad_rows_can_be_skipped_and_are_counted_in_an_evaluation(script, traine
         columns["heatmap"][4, 9] = 0
 
     path = write_rows(tmp_path / "two_bad.h5", spoil)
-    args = ("--config", trained / "config.yaml", "--do_not_use_wandb", "--no_pictures", "--output", tmp_path, "--set", *use(path))
+    args = (
+        "--config",
+        trained / "config.yaml",
+        "--do_not_use_wandb",
+        "--no_pictures",
+        "--output",
+        tmp_path,
+        "--set",
+        *use(path),
+    )
     refused(script("eval", *args), "two_bad.h5", "row 3")
     assert not list(tmp_path.glob("report*"))
     code, out, err = script("eval", *args, "--skip_bad")
@@ -126,7 +140,16 @@ def test_action_without_rows(script, trained, tmp_path):
         columns["action"][columns["action"] == b"Photo"] = b"Posing"
 
     path = write_rows(tmp_path / "no_photo.h5", drop_photo)
-    args = ("--config", trained / "config.yaml", "--do_not_use_wandb", "--no_pictures", "--output", tmp_path, "--set", *use(path))
+    args = (
+        "--config",
+        trained / "config.yaml",
+        "--do_not_use_wandb",
+        "--no_pictures",
+        "--output",
+        tmp_path,
+        "--set",
+        *use(path),
+    )
     refused(script("eval", *args), "no_photo.h5", "Photo", "--actions")
     refused(script("eval", *args, "--actions", "Photo"), "Photo")
     assert script("eval", *args, "--actions", "Posing", "Walking")[0] == 0
@@ -156,11 +179,23 @@ def test_run_folder_that_cannot_be_written(script, tiny):
 
 
 def test_report_folder_that_cannot_be_written(script, trained, tiny):
-    refused(script("eval", "--config", trained / "config.yaml", "--do_not_use_wandb", "--output", f"{tiny}/x"), "report")
+    refused(
+        script("eval", "--config", trained / "config.yaml", "--do_not_use_wandb", "--output", f"{tiny}/x"), "report"
+    )
 
 
 def test_predictions_that_do_not_fit(script, trained, tmp_path):
-    args = ("eval", "--config", trained / "config.yaml", "--do_not_use_wandb", "--no_pictures", "--output", tmp_path, "--split", "full")
+    args = (
+        "eval",
+        "--config",
+        trained / "config.yaml",
+        "--do_not_use_wandb",
+        "--no_pictures",
+        "--output",
+        tmp_path,
+        "--split",
+        "full",
+    )
     refused(script(*args, "--predictions", tmp_path / "absent.h5"), "absent.h5")
     with h5py.File(tmp_path / "few.h5", "w") as file:
         file["predictions/hypotheses"] = np.zeros((2, 3, 17, 3), np.float32)

@@ -17,7 +17,11 @@ from utils.config import change_config, known_keys, load_config
 from utils.errors import DiffPoseError
 
 BASE = ("MODEL.CONDITION_DIM=8", "MODEL.TIMESTEPS=3", "MODEL.EXTRA.NUM_SAMPLES=4", "TRAIN.NUM_STEPS=6")
-CONCAT = ("MODEL.CONDITION_TYPE=heatmap_sampling_concatenated", "MODEL.CONDITION_DIM=-1", "MODEL.DENOISER_TYPE=base_concat")
+CONCAT = (
+    "MODEL.CONDITION_TYPE=heatmap_sampling_concatenated",
+    "MODEL.CONDITION_DIM=-1",
+    "MODEL.DENOISER_TYPE=base_concat",
+)
 
 
 @pytest.fixture
@@ -136,7 +140,8 @@ def embedding(make, tmp_path):
     assert plain.pos_out.in_features == 2048
     other = build_model(make("MODEL.EXTRA.POS_EMB=linear", "MODEL.EXTRA.PROJ_POS_EMB=false", "MODEL.EXTRA.OLD=true",
                              "MODEL.EXTRA.WITHOUT_TRANSFORMER=true", "MODEL.EXTRA.WITHOUT_POSEMB_SCALING=true",
-                             "MODEL.EXTRA.DROP_METHOD=uncertain", "MODEL.EXTRA.DROP_PROB=0.4")).condition_emb  # fmt: skip
+                             "MODEL.EXTRA.DROP_METHOD=uncertain",
+                             "MODEL.EXTRA.DROP_PROB=0.4")).condition_emb  # fmt: skip
     assert not other.separable
     assert other.pos_proj is None
     assert other.transformer is None
@@ -180,7 +185,9 @@ def optimisation(make, tmp_path):
 @check("TRAIN.GRADIENT_ACCUMULATE_EVERY", "TRAIN.CLIP_GRAD", "TRAIN.AMP", "TRAIN.AMP_DTYPE", "TRAIN.EMA_DECAY")
 def steps(make, tmp_path):
     """What they do is tested in test_trainer.py; here, that the trainer gets them."""
-    config = make("TRAIN.GRADIENT_ACCUMULATE_EVERY=3", "TRAIN.CLIP_GRAD=2.5", "TRAIN.AMP_DTYPE=float16", "TRAIN.EMA_DECAY=0.9")
+    config = make(
+        "TRAIN.GRADIENT_ACCUMULATE_EVERY=3", "TRAIN.CLIP_GRAD=2.5", "TRAIN.AMP_DTYPE=float16", "TRAIN.EMA_DECAY=0.9"
+    )
     learner = trainer(config)
     assert (learner.config.train.gradient_accumulate_every, learner.config.train.clip_grad) == (3, 2.5)
     assert (learner.amp_dtype, learner.ema.decay) == (torch.float16, 0.9)

@@ -46,7 +46,16 @@ def load_file(path: str | os.PathLike[str], *, device: torch.device | str = "cpu
         content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DiffPoseError(f"{path}: no such checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).strip().splitlines()
         detail = reason[0][:160] if reason else type(error).__name__
         raise DiffPoseError(f"{path}: not a readable checkpoint, or a truncated one ({detail})") from None
@@ -131,5 +140,7 @@ def load_training_state(path: str | os.PathLike[str], *, device: torch.device | 
 def _checked_state(content: dict, path: Path) -> dict:
     missing = [name for name in ("step", "model", "optimizer", "ema", "scaler", "seed") if name not in content]
     if missing:
-        raise DiffPoseError(f"{path}: not a training state, it lacks {', '.join(missing)}: resume needs a state-<step>.pt")
+        raise DiffPoseError(
+            f"{path}: not a training state, it lacks {', '.join(missing)}: resume needs a state-<step>.pt"
+        )
     return content

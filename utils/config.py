@@ -98,9 +98,7 @@ def config_differences(a: Config, b: Config, *, within: Iterable[str] = ("",)) -
     prefixes = tuple(prefix.rstrip(".") + "." if prefix else "" for prefix in within)
     left, right = flatten_config(a), flatten_config(b)
     return [
-        (key, left[key], right[key])
-        for key in _FIELDS
-        if left[key] != right[key] and f"{key}.".startswith(prefixes)
+        (key, left[key], right[key]) for key in _FIELDS if left[key] != right[key] and f"{key}.".startswith(prefixes)
     ]
 
 
@@ -152,9 +150,7 @@ def _read_chain(path: Path, below: tuple[Path, ...], found: _Found) -> dict[str,
     if mapping is None:
         raise DiffPoseError(f"{path}: empty; start from a copy of diffpose.yaml")
     if not isinstance(mapping, dict):
-        raise DiffPoseError(
-            f"{path}: got {describe(mapping)}, expected keys and values such as 'OUTPUT_DIR: output'"
-        )
+        raise DiffPoseError(f"{path}: got {describe(mapping)}, expected keys and values such as 'OUTPUT_DIR: output'")
     values: dict[str, Any] = {}
     if "EXTENDS" in mapping:
         parent = mapping.pop("EXTENDS")
@@ -163,9 +159,7 @@ def _read_chain(path: Path, below: tuple[Path, ...], found: _Found) -> dict[str,
         target = path.parent / parent
         chain = (*below, path.resolve())
         if not os.path.isfile(target):
-            raise DiffPoseError(
-                f"{path}: EXTENDS: no file {target} (paths are relative to the extending file)"
-            )
+            raise DiffPoseError(f"{path}: EXTENDS: no file {target} (paths are relative to the extending file)")
         if target.resolve() in chain:
             raise DiffPoseError(f"{path}: EXTENDS: {parent} leads back to itself")
         values = _read_chain(target, chain, found)

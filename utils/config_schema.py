@@ -74,9 +74,7 @@ class ExtraConfig(Section):
     )
     drop_prob: float = number(0.1, "probability that DROP_METHOD drops a joint", maximum=1.0)
     sampleable: bool = flag(False, "draw a new candidate set for every hypothesis")
-    pos_emb: str = choice(
-        "sin", ("channel", "sin", "linear"), "channel (it implies NORM_METHOD image), sin or linear"
-    )
+    pos_emb: str = choice("sin", ("channel", "sin", "linear"), "channel (it implies NORM_METHOD image), sin or linear")
     old: bool = flag(True, "output layer on each joint, then a sum; false: on all joints at once")
     proj_pos_emb: bool = flag(False, "linear projection of each candidate's embedding")
     no_replacement: bool = flag(False, "draw candidates without replacement")
@@ -94,9 +92,7 @@ class ModelConfig(Section):
 
     PREFIX = "MODEL."
     name: str = text("diffpose", "free text", optional=True)
-    denoiser_type: str = choice(
-        "base", ("base", "base_concat"), "base, or base_concat for concatenated candidates"
-    )
+    denoiser_type: str = choice("base", ("base", "base_concat"), "base, or base_concat for concatenated candidates")
     condition_type: str = choice(
         "pose_2d",
         ("embedded_poseformer", "heatmap_sampling_concatenated", "pose_2d", "none"),
@@ -105,9 +101,7 @@ class ModelConfig(Section):
     condition_dim: int = integer(
         32, "width of the condition (embedding: of each joint); -1: concatenated", minimum=1, also=(-1,)
     )
-    condition_key: str = choice(
-        "p2d_hrnet", ("heatmaps", "p2d_hrnet", "p2d_gt"), "heatmaps, p2d_hrnet or p2d_gt"
-    )
+    condition_key: str = choice("p2d_hrnet", ("heatmaps", "p2d_hrnet", "p2d_gt"), "heatmaps, p2d_hrnet or p2d_gt")
     diffusion_objective: str = choice("pred_noise", ("pred_noise", "pred_x0"), "pred_noise or pred_x0")
     noise_scale: float = number(1.0, "factor on the noise of the reverse process")
     timesteps: int = integer(1000, "diffusion steps", minimum=1, maximum=1_000_000)
@@ -131,9 +125,7 @@ class TrainConfig(Section):
     gradient_accumulate_every: int = integer(2, "batches summed up before the optimiser steps", minimum=1)
     shuffle: bool = flag(True, "new order of the frames in every epoch")
     num_steps: int = integer(70_000, "optimiser steps", minimum=1)
-    optimizer: str = choice(
-        "adam", ("adam", "adamw"), "adam, or adamw with weight decay 0.01", otherwise="adamw"
-    )
+    optimizer: str = choice("adam", ("adam", "adamw"), "adam, or adamw with weight decay 0.01", otherwise="adamw")
     lr: float = number(0.001, "learning rate", above=0.0)
     use_step_lr: bool = flag(False, "multiply the rate by 0.1 after each 2/3 of NUM_STEPS")
     use_exp_decay: bool = flag(False, "multiply the rate by 0.995 every 1,000 steps")
@@ -186,9 +178,7 @@ class TestConfig(Section):
     subjects: tuple[str, ...] = names("subjects to evaluate, such as [S9]; empty: the split's")
     actions: tuple[str, ...] = names("actions to evaluate, such as [Walking]; empty: all of the dataset's")
     chunk: int = integer(0, "hypotheses denoised at once; 0: automatic")
-    precision: str = choice(
-        "float32", ("float32", "bfloat16", "float16", "tf32"), "float32, bfloat16, float16 or tf32"
-    )
+    precision: str = choice("float32", ("float32", "bfloat16", "float16", "tf32"), "float32, bfloat16, float16 or tf32")
     weights: str = choice("raw", ("raw", "ema"), "raw, or ema for the averaged ones")
 
 
@@ -223,9 +213,7 @@ def _check_together(config: Config) -> None:
     """Refuse what no run could work with. Raises DiffPoseError that names the keys."""
     data, model, extra = config.dataset, config.model, config.model.extra
     joints = 23 if data.dataset == "3dpw" else 16
-    _need(
-        data.num_joints == joints, f"DATASET.NUM_JOINTS: {data.dataset} needs {joints}, got {data.num_joints}"
-    )
+    _need(data.num_joints == joints, f"DATASET.NUM_JOINTS: {data.dataset} needs {joints}, got {data.num_joints}")
     kind, width = model.condition_type, model.condition_dim
     concatenated = kind == "heatmap_sampling_concatenated"
     from_heatmaps = concatenated or kind == "embedded_poseformer"

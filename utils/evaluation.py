@@ -217,9 +217,7 @@ class _Totals:
         many = self.num_hypotheses > 1
         self.calibration = None
         if many:
-            self.calibration = CalibrationCounter(
-                num_hypotheses=self.num_hypotheses, joints=self.skeleton.joints
-            )
+            self.calibration = CalibrationCounter(num_hypotheses=self.num_hypotheses, joints=self.skeleton.joints)
 
     def add(self, frames: FrameScores, groups: list[str]) -> None:
         self.groups += groups

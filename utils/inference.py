@@ -20,8 +20,8 @@ def predict(
     """Sample poses for every batch of a loader, with a progress bar.
 
     ``sampler`` is called with inputs (B, ...) and the draws of their rows, keyed by (seed, row), and returns
-    ``hypotheses_mm`` (B, H, J, 3) and ``zero_noise_mm`` (B, J, 3). Yields the loader's batches with ``hypotheses_mm`` and
-    ``z0_mm`` added; the truth comes along on the same device.
+    ``hypotheses_mm`` (B, H, J, 3) and ``zero_noise_mm`` (B, J, 3). Yields the loader's batches with ``hypotheses_mm``
+    and ``z0_mm`` added; the truth comes along on the same device.
     """
     for batch in tqdm(loader, desc=description, unit="batch", disable=not description, leave=False):
         inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"]

@@ -32,8 +32,8 @@ def main() -> None:
         parameters = BuildParameters(arguments.train_rows, arguments.test_rows, arguments.seed)
         start = time.monotonic()
         if build(arguments.output, parameters, workers=arguments.workers, force=arguments.force):
-            size = arguments.output.stat().st_size / 2**20
-            print(f"{arguments.output}: {size:.0f} MiB in {time.monotonic() - start:.0f} s (synthetic, seed {arguments.seed})")
+            size, seconds = arguments.output.stat().st_size / 2**20, time.monotonic() - start
+            print(f"{arguments.output}: {size:.0f} MiB in {seconds:.0f} s (synthetic, seed {arguments.seed})")
         else:
             print(f"{arguments.output} is already there with these parameters: nothing to do (--force builds it again)")
         if arguments.report:

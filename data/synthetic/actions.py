@@ -66,9 +66,8 @@ def phoning(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
     side = main_hand(rng)
     free = other(side)
     if variant:
-        postures.sit_on_chair(
-            motion, rng, time, legs=str(rng.choice(["square", "crossed", "stretched"])), recline=between(rng, time, 0, 14)
-        )
+        legs = str(rng.choice(["square", "crossed", "stretched"]))
+        postures.sit_on_chair(motion, rng, time, legs=legs, recline=between(rng, time, 0, 14))
         rest = (hands.hand_on_thigh, hands.hand_on_thigh, hands.talk_with)
     else:
         postures.stand(motion, rng, time, turning=70.0, stagger=110.0)
@@ -116,7 +115,7 @@ def purchases(motion: Motion, rng: np.random.Generator, time: np.ndarray, varian
 
 
 def sitting(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
-    """Sits on a chair; the hands lie on the thighs, in the lap or crossed. Variant 1 leans back, legs crossed or far out."""
+    """Sits on a chair; the hands lie on the thighs, in the lap or crossed. Variant 1 leans back."""
     legs = rng.choice(["crossed", "stretched"]) if variant else rng.choice(["square", "tucked", "wide"])
     postures.sit_on_chair(motion, rng, time, legs=str(legs), recline=between(rng, time, 6, 22) if variant else -3.0)
     on_thighs = [lambda side=side: hands.hand_on_thigh(motion, rng, time, side) for side in SIDES]
@@ -164,7 +163,7 @@ def smoking(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
 
 
 def waiting(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
-    """Shifts the weight from foot to foot with crossed arms; variant 1: hands behind the back, or a look at the watch."""
+    """Shifts the weight from foot to foot with crossed arms; variant 1: hands behind the back, or at the watch."""
     postures.stand(motion, rng, time, turning=40.0, shift=95.0, stagger=110.0)
     motion.torso["neck"][:, 2] += wander(rng, time, 0.0, 22.0)
     if not variant:
@@ -180,9 +179,9 @@ def walking(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
     """Walks around, arms against legs; variant 1 strides out."""
     stride = rng.uniform(1.1, 1.25) if variant else rng.uniform(0.85, 1.0)
     phase = postures.walk(motion, rng, time, pace=rng.uniform(0.8, 1.0), stride=stride)
-    amount = rng.uniform(0.8, 1.3)
+    amount, bend = rng.uniform(0.8, 1.35), rng.uniform(14.0, 44.0)
     for side in SIDES:
-        postures.arm_swing(motion, phase, side, amount=amount)
+        postures.arm_swing(motion, phase, side, amount=amount, bend=bend)
 
 
 def walk_dog(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -199,7 +198,7 @@ def walk_dog(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant
 
 def walk_together(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
     """Walks slowly beside somebody: arms linked, or (variant 1) an arm around the other's shoulders."""
-    side = str(rng.choice(["left", "right"]))
+    side = main_hand(rng)
     phase = postures.walk(motion, rng, time, pace=rng.uniform(0.65, 0.85), stride=rng.uniform(0.65, 0.85))
     hands.link_arms(motion, rng, time, side, around=bool(variant), phase=phase)
     postures.arm_swing(motion, phase, other(side), amount=0.7)

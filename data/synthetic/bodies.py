@@ -35,7 +35,7 @@ SUBJECT_BUILD = {
     "S7": (1710.0, 1.00, 1.02, 1.00),
     "S8": (1780.0, 1.04, 0.97, 1.03),
     "S9": (1800.0, 1.02, 0.99, 1.10),
-    "S11": (1690.0, 1.01, 0.99, 0.97),
+    "S11": (1745.0, 1.03, 0.99, 0.97),
 }
 # Radii in mm of the capsules around the bones of a person 1.75 m tall.
 CAPSULE_RADIUS = {
@@ -106,7 +106,7 @@ def subject_body(subject: str) -> Body:
 
 
 def body_from_joints(joints_mm: np.ndarray, *, name: str = "mocap", girth: float = 1.0) -> Body:
-    """A body that fits recorded joints (F, 17, 3) in mm, Human3.6M order: median bone lengths, left and right pooled."""
+    """A body that fits recorded joints (F, 17, 3), mm: median bone lengths, left and right pooled."""
     pairs = {
         "hip": ((0, 1), (0, 4)),
         "thigh": ((1, 2), (4, 5)),

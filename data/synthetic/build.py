@@ -1,4 +1,4 @@
-"""The whole benchmark as one HDF5 file: which sequences there are, how they are simulated in parallel, how they are kept."""
+"""The whole benchmark as one HDF5 file: which sequences it holds, and their simulation in parallel."""
 
 import json
 import multiprocessing

@@ -55,8 +55,8 @@ def doubt(reason: np.ndarray, depth: np.ndarray, habits: np.ndarray, generator: 
     """
     hidden = reason != VISIBLE
     lapse = generator.beta(0.5, 7.0, (len(reason), NUM_LIMBS))
-    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.24 * habits[_LIMB] + 0.33 * lapse[:, _LIMB]
-    level = level + 0.10 * (reason == BEHIND_OBJECT) + 0.15 * (reason == OUTSIDE)
+    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.20 * habits[_LIMB] + 0.49 * lapse[:, _LIMB]
+    level = level + 0.06 * (reason == BEHIND_OBJECT) + 0.08 * (reason == OUTSIDE)
     level = level * generator.uniform(0.8, 1.2, reason.shape) * _FRAILTY
     return np.where(hidden, np.clip(level, 0.0, 1.0), 0.0)
 
@@ -85,7 +85,7 @@ def draw_mixture(
 
     wander = generator.uniform(0.9, 1.1, (*shape, _NUM_PEAKS))
     std = np.where(hidden, VISIBLE_STD + 3.0 * unsure, VISIBLE_STD)[..., None] * wander
-    lone = _PARTNER == np.arange(NUM_HEATMAPS)
+    lone = np.arange(NUM_HEATMAPS) == _PARTNER
     weight = np.stack(
         [np.ones(shape), np.where(lone, 0.0, 0.22 * _FRAILTY + 0.40 * unsure), 0.07 * _FRAILTY + 0.30 * unsure], axis=-1
     )

@@ -116,7 +116,7 @@ def arms_crossed(motion: Motion, rng: np.random.Generator, time: np.ndarray) -> 
     drift = wander(rng, time, np.zeros(3), (10.0, 12.0, 14.0))
     for side in SIDES:
         up = -265.0 + (45.0 if side == above else 0.0)
-        offset = (190.0 + (25.0 if side == above else 0.0), -115.0, up) + drift
+        offset = drift + (190.0 + (25.0 if side == above else 0.0), -115.0, up)
         motion.reach(side, at(motion, "chest", side, offset), elbow=(0.25, 0.75, -1.0))
 
 
@@ -151,7 +151,14 @@ def hand_to_ear(motion: Motion, rng: np.random.Generator, time: np.ndarray, side
 
 
 def hand_to_mouth(
-    motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str, rest: np.ndarray, *, period: float, stay: float
+    motion: Motion,
+    rng: np.random.Generator,
+    time: np.ndarray,
+    side: str,
+    rest: np.ndarray,
+    *,
+    period: float,
+    stay: float,
 ) -> None:
     """The hand goes from ``rest`` (F, 3) in the world to the mouth, stays for a share of the period, and returns."""
     going = visits(rng, time, period, stay=stay)
@@ -189,7 +196,9 @@ def hold_lead(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: 
     motion.arm[side] = angles + pull[:, None] * np.array([10.0, 4.0, 0.0, -14.0])
 
 
-def link_arms(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str, *, around: bool, phase: np.ndarray):
+def link_arms(
+    motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str, *, around: bool, phase: np.ndarray
+) -> None:
     """The arm of a walker who is linked with somebody at ``side``, or lies around that person's shoulders."""
     if around:
         angles = wander(rng, time, (84.0, 6.0, 5.0, 38.0), (5.0, 6.0, 6.0, 9.0))

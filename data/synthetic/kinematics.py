@@ -28,9 +28,9 @@ def rotation(axis: str, degrees: np.ndarray) -> np.ndarray:
     """Rotation matrices (F, 3, 3) about the x, y or z axis by angles (F,) in degrees."""
     angle = np.radians(np.asarray(degrees, dtype=np.float64))
     cos, sin = np.cos(angle), np.sin(angle)
-    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    fixed, first, second = {"x": (0, 1, 2), "y": (1, 2, 0), "z": (2, 0, 1)}[axis]
     matrix = np.zeros((*angle.shape, 3, 3))
-    matrix[..., range(3), range(3)] = 1.0
+    matrix[..., fixed, fixed] = 1.0
     matrix[..., first, first] = matrix[..., second, second] = cos
     matrix[..., first, second] = -sin
     matrix[..., second, first] = sin
@@ -67,7 +67,7 @@ def two_bone(target: np.ndarray, pole: np.ndarray, first: float, second: float, 
 
 def arm_directions(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(F, 4) angles -> directions (F, 3) of upper arm and forearm in the chest's frame, for a left arm."""
-    elevation, plane, inward, elbow = np.radians(angles).T
+    elbow = np.radians(angles[:, 3])
     frame = rotation("z", -angles[:, 1]) @ rotation("x", angles[:, 0]) @ rotation("z", angles[:, 1] - angles[:, 2])
     flexed = np.stack([np.sin(elbow), np.zeros_like(elbow), -np.cos(elbow)], axis=-1)
     return turn(frame, -UP), turn(frame, flexed)
@@ -196,6 +196,11 @@ class Motion:
         """Raise or lower the body so that its lower ankle stands on the floor in every frame."""
         lowest = np.minimum(*(self.leg_points(side)[1][:, 2] for side in SIDES))
         self.pelvis_mm[:, 2] += self.body.ankle_height - lowest
+
+    def lift_off_floor(self, clearance: float = 30.0) -> None:
+        """Raise the body wherever a knee or an ankle would come nearer to the floor than ``clearance`` mm."""
+        lowest = np.min([point[:, 2] for side in SIDES for point in self.leg_points(side)], axis=0)
+        self.pelvis_mm[:, 2] += np.maximum(clearance - lowest, 0.0)
 
     def joints(self) -> np.ndarray:
         """Forward kinematics: (frames, 17, 3) positions in the world, mm, Human3.6M order."""

@@ -53,8 +53,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Visibility:
-    """reason: (F, 17) one of the constants above; depth: (F, 17) in 0..1, how far inside the occluder's outline the line
-    of sight runs; place_mm: (F, 17, 3) the occluder's point that hides the joint, in the world (the joint if seen)."""
+    """What one camera sees of each joint.
+
+    reason: (F, 17) one of the constants above; depth: (F, 17) in 0..1, how far inside the occluder's outline the line of
+    sight runs; place_mm: (F, 17, 3) the occluder's point that hides the joint, in the world (the joint if seen).
+    """
 
     reason: np.ndarray
     depth: np.ndarray
@@ -63,7 +66,9 @@ class Visibility:
 
 def add_extremities(joints_mm: np.ndarray) -> np.ndarray:
     """World joints (F, 17, 3) -> (F, 21, 3): left and right fingertips, right and left toes follow."""
-    hands = [joints_mm[:, wrist] + HAND_SHARE * (joints_mm[:, wrist] - joints_mm[:, elbow]) for elbow, wrist in _HAND_TIPS]
+    hands = [
+        joints_mm[:, wrist] + HAND_SHARE * (joints_mm[:, wrist] - joints_mm[:, elbow]) for elbow, wrist in _HAND_TIPS
+    ]
     across = joints_mm[:, 4] - joints_mm[:, 1]
     forward = np.cross(across, joints_mm[:, 8] - joints_mm[:, 0])
     toes = []

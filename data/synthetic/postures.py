@@ -104,7 +104,8 @@ def walk(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, pace: fl
     phase = rng.uniform() + np.cumsum(pace * (1 + 0.06 * wander(rng, time, 0.0, 1.0))) / FRAME_RATE
     sway(motion, rng, time, amount=0.7)
     tilt = np.sin(GAIT_CYCLE * phase)
-    motion.torso["pelvis"] += np.stack([np.full_like(yaw, 3.0), 3.0 * tilt, yaw], axis=-1)
+    motion.torso["pelvis"] += np.stack([np.full_like(yaw, rng.uniform(-1, 8)), 3.0 * tilt, yaw], axis=-1)
+    motion.torso["chest"][:, 0] += rng.uniform(-4, 12)
     motion.torso["chest"][:, 2] += 5.0 * stride * np.cos(GAIT_CYCLE * phase)
     width = rng.uniform(-2.0, 3.0)
     for side, offset in (("left", 0.0), ("right", 0.5)):
@@ -121,11 +122,11 @@ def walk(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, pace: fl
     return phase
 
 
-def arm_swing(motion: Motion, phase: np.ndarray, side: str, *, amount: float = 1.0) -> None:
-    """Swing an arm against the leg of its side; ``phase`` is the left leg's."""
+def arm_swing(motion: Motion, phase: np.ndarray, side: str, *, amount: float = 1.0, bend: float = 22.0) -> None:
+    """Swing an arm against the leg of its side; ``phase`` is the left leg's, ``bend`` the elbow's mean in degrees."""
     cosine = np.cos(GAIT_CYCLE * (phase + (0.0 if side == "left" else 0.5) - 0.96))
     forward = 2.0 - amount * 24.0 * cosine
-    elbow = 22.0 + amount * 14.0 * np.clip(-cosine, -0.6, 1.0)
+    elbow = bend + amount * 14.0 * np.clip(-cosine, -0.6, 1.0)
     motion.arm[side] = np.stack([forward, np.full_like(forward, 80.0), np.full_like(forward, 20.0), elbow], axis=-1)
 
 
@@ -178,6 +179,7 @@ def sit_on_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, 
         drift = wander(rng, time, (0.0, 0.0), (35.0, 28.0), every=1.0)
         ankle = ground(motion, yaw, np.minimum(place[0] + drift[:, 0], 0.99 * leg), place[1] + drift[:, 1], low)
         motion.step_to(side, ankle, knee=knee)
+    motion.lift_off_floor()
     return yaw
 
 
@@ -198,17 +200,20 @@ def lower_to_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray) -
     for side, sign in SIDES.items():
         foot = ground(motion, yaw, sign * rng.uniform(-40, 40), sign * width, body.ankle_height)
         motion.step_to(side, foot, knee=(1.0, rng.uniform(0.1, 0.4), 0.4))
+    motion.lift_off_floor()
     return yaw, down
 
 
-def pick_up(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, squat: bool) -> tuple[np.ndarray, np.ndarray]:
+def pick_up(
+    motion: Motion, rng: np.random.Generator, time: np.ndarray, *, squat: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Bend the trunk (or squat) and rise again; returns the yaw and the depth (F,) in 0..1."""
     depth = ease(0.5 + 0.62 * swing(rng, time, rng.uniform(1.8, 2.6)))
     leg = motion.body.leg
-    dip = 8.0 + depth * (leg * (0.52 if squat else 0.14) * between(rng, time, 0.8, 1.05))
-    lean = depth * between(rng, time, 20.0, 34.0) if squat else depth * between(rng, time, 48.0, 62.0)
+    dip = 8.0 + depth * (leg * (0.60 if squat else 0.18) * between(rng, time, 0.85, 1.05))
+    lean = depth * between(rng, time, 20.0, 34.0) if squat else depth * between(rng, time, 54.0, 70.0)
     yaw = stand(motion, rng, time, turning=25.0, stance=1.3, stagger=110.0, dip=dip, lean=lean)
-    motion.torso["lumbar"][:, 0] += depth * between(rng, time, 14.0, 34.0)
+    motion.torso["lumbar"][:, 0] += depth * between(rng, time, 18.0, 38.0)
     motion.torso["chest"][:, 0] += depth * between(rng, time, 6.0, 24.0)
     motion.torso["neck"][:, 0] -= depth * 18.0
     return yaw, depth

@@ -1,4 +1,4 @@
-"""Measures of a benchmark file: how honest its heatmaps are, how many rows are hard, how difficult it is without images."""
+"""Measures of a benchmark file: calibration of its heatmaps, share of hard rows, difficulty without images."""
 
 from pathlib import Path
 
@@ -88,7 +88,8 @@ def describe(path: str | Path) -> str:
         ]
         for kind in ("visible", "occluded"):
             shares = " ".join(f"{share:.3f}" for share in part[f"coverage_{kind}"])
-            lines.append(f"  {kind}: truth in 50/80/95 % regions {shares}; median std {part[f'spread_{kind}']:.1f} cells")
+            spread = part[f"spread_{kind}"]
+            lines.append(f"  {kind}: truth in 50/80/95 % regions {shares}; median std {spread:.1f} cells")
     lines.append(
         f"without images: mean pose {found['mean_pose_mpjpe']:.0f} mm, "
         f"best of 200 training poses {found['best_of_200_mpjpe']:.0f} mm (MPJPE on the test rows)"

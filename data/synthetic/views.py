@@ -25,7 +25,11 @@ from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
 CROP_MARGIN = 1.2
 PANEL_PROBABILITY = 0.10
 OCCLUDED_FIELD = Field(
-    "occluded", np.dtype("u1"), (16,), "0 seen, 1 behind the body, 2 behind an object, 3 outside the picture", "MPII joints"
+    name="occluded",
+    dtype=np.dtype("u1"),
+    shape=(16,),
+    unit="0 seen, 1 behind the body, 2 behind an object, 3 outside the picture",
+    frame="MPII joints",
 )
 """A column beyond Human3.6M's: why each heatmap's joint is hidden. Only for checking the simulation."""
 
@@ -46,7 +50,7 @@ def draw_scene(camera: Camera, middle_mm: np.ndarray, generator: np.random.Gener
 
 
 def crop_box(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The crop around 2D joints (F, J, 2): its corner with the lowest coordinates (F, 2) and its side (F,), whole px."""
+    """The crop around 2D joints (F, J, 2): its upper left corner (F, 2) and its side (F,), whole px."""
     high, low = points_px.max(axis=1), points_px.min(axis=1)
     centre = np.round((high + low) / 2)
     side = np.round(CROP_MARGIN * (high - low).max(axis=-1))

@@ -1,11 +1,11 @@
 import h5py
 import numpy as np
 import pytest
-from tests.hdf5_files import make_columns, write_columnar
 
 from data.columnar import ColumnarWriter, encode_heatmap
 from data.pose_dataset import PoseDataset
 from data.schema import FIELDS, SCHEMA_VERSION, Field
+from tests.hdf5_files import make_columns, write_columnar
 from utils.errors import DiffPoseError
 
 ATTRS = {"source": "synthetic: test", "detector": "gaussian", "hard_subset": "heatmaps"}
@@ -89,9 +89,18 @@ def test_rows_of_another_schema_are_refused_and_leave_nothing(tmp_path, change, 
 def test_an_interruption_leaves_an_older_file_as_it_was(tmp_path):
     path = write_columnar(tmp_path / "file.h5", "h36m", {"testset": make_columns("h36m", 2)})
     before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), ColumnarWriter(path, dataset="h36m", attrs=ATTRS) as writer:
-        writer.append("testset", make_columns("h36m", 4))
+
+    def columns():
+        yield make_columns("h36m", 4)
         raise KeyboardInterrupt
+
+    def overwrite():
+        with ColumnarWriter(path, dataset="h36m", attrs=ATTRS) as writer:
+            for block in columns():
+                writer.append("testset", block)
+
+    with pytest.raises(KeyboardInterrupt):
+        overwrite()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -105,7 +114,7 @@ def test_a_file_without_rows_is_not_made(tmp_path):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with (
-        pytest.raises(DiffPoseError, match="taken/file.h5: cannot be written"),
+        pytest.raises(DiffPoseError, match=r"taken/file\.h5: cannot be written"),
         ColumnarWriter(tmp_path / "taken" / "file.h5", dataset="h36m", attrs=ATTRS),
     ):
         pass
@@ -121,3 +130,11 @@ def test_cameras_are_kept(tmp_path):
     assert list(cameras) == [("S9", "54138969")]
     np.testing.assert_array_equal(cameras["S9", "54138969"]["K"], intrinsics)
     np.testing.assert_array_equal(cameras["S9", "54138969"]["t"], [1, 2, 3000])
+
+
+def test_odd_cameras_are_one_line(tmp_path):
+    path = write_columnar(tmp_path / "file.h5", "h36m", {"testset": make_columns("h36m", 2)})
+    with h5py.File(path, "r+") as file:
+        file["dataset/cameras/S9/a/K"] = np.eye(2)
+    with pytest.raises(DiffPoseError, match=r"file\.h5: '/dataset/cameras' cannot be read"):
+        _ = PoseDataset(path, split="test").cameras

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tests.hdf5_files import make_columns, write_columnar, write_large_columnar, write_large_published, write_published
-from tests.helpers import ROOT
 
 from data.loader import SeededBatchSampler, epoch_order, make_loader
 from data.pose_dataset import PoseDataset
+from tests.hdf5_files import make_columns, write_columnar, write_large_columnar, write_large_published, write_published
+from tests.helpers import ROOT
 from utils.errors import DiffPoseError, one_line
 
 

@@ -6,13 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tests.hdf5_files import make_columns, write_columnar, write_published
 
 from data import published_table
 from data.pose_dataset import PoseDataset
 from data.published_table import index_paths
 from data.schema import SUBJECTS
-from utils.errors import DiffPoseError
+from tests.hdf5_files import make_columns, write_columnar, write_published
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 ROWS = 12
@@ -35,7 +34,9 @@ def as_batch(dataset: PoseDataset) -> dict[str, torch.Tensor]:
     return torch.utils.data.default_collate(dataset.__getitems__(range(len(dataset))))
 
 
-@pytest.mark.parametrize(("name", "options"), [("train", {}), ("test", {}), ("hard", {"hard_only": True, "stride": 16})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("train", {}), ("test", {}), ("hard", {"hard_only": True, "stride": 16})]
+)
 @pytest.mark.parametrize("key", ["heatmaps", "p2d_hrnet", "p2d_gt"])
 def test_items_are_the_published_ones(vectors, reference, name, options, key):
     expected = vectors("dataset_items")
@@ -76,7 +77,9 @@ def test_both_layouts_of_every_dataset(tmp_path, layout, name, split):
         poses = truth.reshape(ROWS, 3, 17).swapaxes(1, 2)
         target = poses[:, 1:] / 1000
     flip = np.array([1, -1, -1])
-    np.testing.assert_allclose(batch["gt_mm"], (poses - poses[:, :1]) * flip, rtol=1e-4, atol=1e-3 * abs(poses).max() / 900)
+    np.testing.assert_allclose(
+        batch["gt_mm"], (poses - poses[:, :1]) * flip, rtol=1e-4, atol=1e-3 * abs(poses).max() / 900
+    )
     np.testing.assert_allclose(batch["target_m"], (target - target.mean(1, keepdims=True)) * flip, rtol=1e-4, atol=1e-4)
     assert set(dataset.meta["subject"]) == set(SUBJECTS[name.lower()][f"{split}set"])
     assert dataset.meta["hardsubset"].tolist() == (np.arange(ROWS) % 3 == 0).tolist()
@@ -180,6 +183,17 @@ def test_the_index_goes_to_the_cache_when_the_folder_is_read_only(reference, mon
     assert not beside.exists()
     monkeypatch.setattr(published_table, "_copy_columns", lambda *_: pytest.fail("scanned again"))
     assert len(PoseDataset(reference, split="test")) == 6
+
+
+def test_a_damaged_index_that_cannot_be_replaced_is_passed_over(reference, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    PoseDataset(reference, split="test", show_progress=False)
+    beside, cached = index_paths(reference, "testset")
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(beside.read_bytes())
+    beside.write_bytes(beside.read_bytes().replace(b"SittingDown", b"SittingUp!!"))
+    monkeypatch.setattr(published_table, "_copy_columns", lambda *_: pytest.fail("scanned again"))
+    assert PoseDataset(reference, split="test").meta["action"][1] == "SittingDown"
 
 
 def test_an_interrupted_scan_leaves_nothing(reference, monkeypatch):

@@ -12,7 +12,7 @@ def test_dataset_name_takes_any_spelling(text, name):
 
 
 def test_unknown_dataset_is_named():
-    with pytest.raises(DiffPoseError, match="'coco'.*h36m, 3DHP, 3dpw"):
+    with pytest.raises(DiffPoseError, match=r"'coco'.*h36m, 3DHP, 3dpw"):
         dataset_name("coco")
 
 

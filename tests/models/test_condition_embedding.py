@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from tests.helpers import deterministic_weights
 
 from models.condition_embedding import HeatmapEmbedding, SharedInput
 from models.heatmap_sampler import HeatmapSampler
+from tests.helpers import deterministic_weights
 from utils.errors import DiffPoseError
 from utils.randomness import FrameDraws
 
@@ -56,7 +56,9 @@ def heatmaps():
     return maps - 0.05
 
 
-VARIANTS = list(itertools.product(("channel", "sin", "linear"), ("image", "image_half", "mean_std", "mean_std_per_sample")))
+VARIANTS = list(
+    itertools.product(("channel", "sin", "linear"), ("image", "image_half", "mean_std", "mean_std_per_sample"))
+)
 
 
 @torch.no_grad()

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.helpers import RecordedDraws, deterministic_weights
 
 from models import build_model
 from models.heatmap_sampler import Candidates
 from models.sampling import PoseSampler
+from tests.helpers import RecordedDraws, deterministic_weights
 from utils.config import parse_config
 
 MAIN = {
@@ -94,7 +94,9 @@ def test_condition(case, monkeypatch):
         return
     # Concatenation: the condition is the candidates. Ours, made from the cells it names, must come out the same.
     sampler = model.heatmap_sampler
-    for maps, condition in zip(vector["heatmap"].float().flatten(1).view(2, 16, 4096), vector["condition"], strict=True):
+    for maps, condition in zip(
+        vector["heatmap"].float().flatten(1).view(2, 16, 4096), vector["condition"], strict=True
+    ):
         cells = drawn_cells(maps, condition.view(32, 16, 2)[1:])
         draws = RecordedDraws({"cells": cells[None, None]}, frames=[0])
         monkeypatch.setattr(sampler, "_with_replacement", lambda *args, cells=cells: cells[None, None])

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tests.helpers import deterministic_weights
 
 from models import build_model
 from models.denoiser import flatten_pose, unflatten_pose
 from models.sampling import PoseSampler
+from tests.helpers import deterministic_weights
 from utils.config import parse_config
 from utils.randomness import FrameDraws
 

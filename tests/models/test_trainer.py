@@ -52,7 +52,9 @@ def run(trainer, start=0, stop=None):
 
 
 def equal(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("amp", [False, True])

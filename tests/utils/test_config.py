@@ -160,9 +160,7 @@ def test_main_file_has_every_key_once_with_its_description():
     assert max(map(len, text.splitlines())) <= 110
 
 
-@pytest.mark.parametrize(
-    "key", [key for key, field in FIELDS.items() if isinstance(field.metadata["kind"], Choice)]
-)
+@pytest.mark.parametrize("key", [key for key, field in FIELDS.items() if isinstance(field.metadata["kind"], Choice)])
 def test_description_names_every_choice(key):
     assert all(value in FIELDS[key].metadata["doc"] for value in FIELDS[key].metadata["kind"].choices)
 
@@ -199,10 +197,7 @@ def test_legacy_keys_of_a_chain_are_named_once(write):
 def test_norm_method_default_follows_the_condition_type(write):
     assert load_config(write(BASELINE)).model.extra.norm_method == "image_half"
     assert load_config(write("WORKERS: 1")).model.extra.norm_method == "mean_std"
-    assert (
-        load_config(write(BASELINE + "  EXTRA: {NORM_METHOD: mean_std}")).model.extra.norm_method
-        == "mean_std"
-    )
+    assert load_config(write(BASELINE + "  EXTRA: {NORM_METHOD: mean_std}")).model.extra.norm_method == "mean_std"
     # An empty value asks for the default again, so that a baseline can extend the main experiment.
     path = write(f"EXTENDS: {MAIN}\n{BASELINE}  EXTRA: {{NORM_METHOD: }}")
     assert load_config(path).model.extra.norm_method == "image_half"

@@ -72,9 +72,7 @@ def _values(kind) -> st.SearchStrategy:
     if isinstance(kind, Integer):
         single = [*kind.choices, *kind.also]
         free = st.integers(kind.minimum, min(kind.maximum, 10**12))
-        return (
-            st.sampled_from(single) if kind.choices else (free | st.sampled_from(single) if single else free)
-        )
+        return st.sampled_from(single) if kind.choices else (free | st.sampled_from(single) if single else free)
     if isinstance(kind, Number):
         low = kind.minimum if kind.above is None else kind.above
         return st.floats(low, kind.maximum, allow_infinity=False, exclude_min=kind.above is not None)
@@ -99,9 +97,7 @@ def takes(kind, value) -> bool:
 @st.composite
 def override_values(draw):
     """Key -> value: one of the bases with any values for keys that don't depend on others."""
-    keys = draw(
-        st.lists(st.sampled_from([key for key in FIELDS if key not in COUPLED]), unique=True, max_size=12)
-    )
+    keys = draw(st.lists(st.sampled_from([key for key in FIELDS if key not in COUPLED]), unique=True, max_size=12))
     kinds = {key: FIELDS[key].metadata["kind"] for key in keys}
     values = {key: draw(_values(kind).filter(partial(takes, kind))) for key, kind in kinds.items()}
     return draw(st.sampled_from(BASES)) | values

@@ -162,9 +162,7 @@ def test_last_override_counts_and_malformed_ones_are_refused():
 
 def test_unknown_names_that_the_published_code_takes_are_said():
     lines: list[str] = []
-    config = load_config(
-        MAIN, ["MODEL.EXTRA.NORM_METHOD=meanstd", "TRAIN.OPTIMIZER=sgd"], report=lines.append
-    )
+    config = load_config(MAIN, ["MODEL.EXTRA.NORM_METHOD=meanstd", "TRAIN.OPTIMIZER=sgd"], report=lines.append)
     assert (config.model.extra.norm_method, config.train.optimizer) == ("image", "adamw")
     assert len(lines) == 2
     assert "MODEL.EXTRA.NORM_METHOD: the text 'meanstd' is not one of" in lines[0]

@@ -66,7 +66,9 @@ def test_wandb_gets_the_numbers_and_goes_offline_without_an_account(monkeypatch)
     assert fake.settings == {"project": "p", "entity": "e", "mode": "offline", "name": "n", "config": {"A": 1}}
 
 
-@pytest.mark.parametrize("error", [ImportError("No module named 'wandb'"), RuntimeError("no network"), ValueError("bad key")])
+@pytest.mark.parametrize(
+    "error", [ImportError("No module named 'wandb'"), RuntimeError("no network"), ValueError("bad key")]
+)
 def test_failing_start_never_stops_a_run(monkeypatch, capsys, error):
     fake_wandb(monkeypatch, error=error)
     tracker = Tracker(use_wandb=True, config={})

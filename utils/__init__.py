@@ -1,0 +1,1 @@
+"""Shared foundations; nothing in here imports data or models."""
