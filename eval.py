@@ -135,22 +135,27 @@ class Evaluation:
         self.skeleton = skeleton_for(self.config.dataset.dataset)
         self.samples: dict[str, list[PictureSample]] = {}
 
-    def batches(self, split: str, dataset: PoseDataset) -> Iterator[dict]:
-        """Batches of a split with hypotheses and truth: sampled, or read from --predictions."""
+    def batches(self, split: str, dataset: PoseDataset) -> tuple[Iterator[dict], np.ndarray]:
+        """Batches of a split with hypotheses and truth, sampled or read from --predictions; and rows left out."""
         args, test = self.args, self.config.test
         if args.predictions:
             file = PredictionFile(args.predictions, skeleton=self.skeleton)
-            missing = file.missing(dataset.rows)
-            if len(missing):
+            rows, truth = dataset.truth()
+            missing = file.missing(rows)
+            if args.skip_bad:
+                present = np.isin(rows, missing, invert=True)
+                rows, truth = rows[present], truth[present]
+            elif len(missing):
                 raise DiffPoseError(
-                    f"{args.predictions}: has no prediction for {len(missing)} of the {len(dataset)} rows of split "
-                    f"'{split}' (the first is row {missing[0]}): give all of them, or choose --split and --stride"
+                    f"{args.predictions}: has no prediction for {len(missing)} of the {len(rows)} rows of split "
+                    f"'{split}' (the first is row {missing[0]}): give all of them, choose --split and --stride, or leave them out with --skip_bad"
                 )
-            return file.batches(batch_size=test.batch_size_per_gpu, rows=dataset.rows, gt_mm=dataset.poses_mm())
+            batches = file.batches(batch_size=test.batch_size_per_gpu, rows=rows, gt_mm=truth)
+            return batches, np.setdiff1d(dataset.rows, rows)
         loader = make_loader(dataset, batch_size=test.batch_size_per_gpu, workers=self.config.workers)
         batches = predict(loader, self.sampler, seed=args.seed, device=self.device, description=split)
         if not args.save_predictions:
-            return batches
+            return batches, dataset.rows[:0]
         attrs = {
             "dataset_file": str(dataset.path),
             "split": split,
@@ -158,7 +163,7 @@ class Evaluation:
             "checkpoint": str(self.checkpoint),
         }
         path = self.output / f"predictions_{split}.h5"
-        return with_file(batches, PredictionWriter(path, skeleton=self.skeleton, attrs=attrs))
+        return with_file(batches, PredictionWriter(path, skeleton=self.skeleton, attrs=attrs)), dataset.rows[:0]
 
     def score(self, split: str, dataset: PoseDataset, blind: ImageBlindBaseline | None) -> SplitResult:
         """Score one split: the full one by action, the hard one by frame."""
@@ -169,7 +174,7 @@ class Evaluation:
             checkpoint=str(self.args.predictions or self.checkpoint), precision=config.test.precision,
             notes=(f"heatmaps: {dataset.detector}",),
         )  # fmt: skip
-        batches = self.batches(split, dataset)
+        batches, left_out = self.batches(split, dataset)
         return evaluate(
             with_pictures(batches, dataset, self.samples.setdefault(split, [])),
             skeleton=self.skeleton,
@@ -178,6 +183,7 @@ class Evaluation:
             averaging=BY_ACTION if split == "full" else BY_FRAME,
             expected_groups=expected_actions(config, dataset),
             blind=blind,
+            skipped_rows=left_out.tolist(),
         )
 
     def draw(self, results: list[SplitResult]) -> None:

@@ -124,8 +124,16 @@ class PoseDataset(Dataset):
         rows = self.rows
         if limit is not None and limit < len(rows):
             rows = rows[np.linspace(0, len(rows) - 1, limit).round().astype(np.int64)]
+        return self._truth(rows)[1]
+
+    def truth(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers (N,) and their ``gt_mm`` (N, J, 3); no heatmap is read. Bad rows as in :meth:`poses_mm`."""
+        return self._truth(self.rows)
+
+    def _truth(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         truth = self._file.read_dense(TRUTH_COLUMN[self.dataset], rows)
-        return truth_mm(truth[self._finite(truth, rows, TRUTH_COLUMN[self.dataset])], self.dataset)
+        finite = self._finite(truth, rows, TRUTH_COLUMN[self.dataset])
+        return rows[finite], truth_mm(truth[finite], self.dataset)
 
     def _filter(
         self, subjects: Sequence[str] | None, actions: Sequence[str] | None, stride: int, hard_only: bool

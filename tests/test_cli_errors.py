@@ -133,6 +133,13 @@ def test_bad_rows_can_be_skipped_and_are_counted_in_an_evaluation(script, traine
     assert code == 0, err
     assert "28 frames" in out
     assert "skipped rows 2" in out
+    assert script("eval", *args, "--skip_bad", "--split", "full", "--save_predictions")[0] == 0
+    predictions = ("--split", "full", "--predictions", tmp_path / "predictions_full.h5", "--skip_bad")
+    code, out, err = script("eval", *args, *predictions)
+    assert code == 0, err
+    assert "28 frames" in out
+    assert "skipped rows 2" in out
+    refused(script("eval", *args, *predictions[:-1]), "two_bad.h5", "row 3")
 
 
 def test_action_without_rows(script, trained, tmp_path):

@@ -62,12 +62,15 @@ class PredictionWriter:
     def append(self, batch: Mapping) -> None:
         """Add a batch: ``row`` (B,), ``hypotheses_mm`` (B, H, J, 3), optionally ``z0_mm`` and ``gt_mm`` (B, J, 3).
 
-        Every batch has the same H and the same fields; a batch is what :func:`utils.evaluation.evaluate` takes.
+        Every batch has the same H and the same fields; a batch is what :func:`utils.evaluation.evaluate` takes, and
+        rows that are not ``valid`` are left out.
         """
-        columns = {"row": torch.as_tensor(batch["row"]).cpu().numpy().astype(np.int64)}
+        rows = torch.as_tensor(batch["row"]).cpu().numpy().astype(np.int64)
+        valid = np.asarray(batch.get("valid", np.ones(len(rows), dtype=bool)), dtype=bool)
+        columns = {"row": rows[valid]}
         for column, key in (("hypotheses", "hypotheses_mm"), ("z0", "z0_mm"), ("gt_mm", "gt_mm")):
             if batch.get(key) is not None:
-                columns[column] = torch.as_tensor(batch[key]).detach().float().cpu().numpy()
+                columns[column] = torch.as_tensor(batch[key]).detach().float().cpu().numpy()[valid]
         group = self._file[GROUP]
         if not len(group):
             for name, values in columns.items():

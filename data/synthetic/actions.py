@@ -8,7 +8,7 @@ from data.synthetic import gestures as hands
 from data.synthetic import postures
 from data.synthetic.bodies import Body
 from data.synthetic.gestures import at, main_hand, other
-from data.synthetic.kinematics import SIDES, Motion
+from data.synthetic.kinematics import SIDES, UP, Motion, rotation, turn
 from data.synthetic.rhythms import FRAME_RATE, between, ease, swing, wander
 
 
@@ -99,19 +99,19 @@ def posing(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: 
 
 def purchases(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
     """Bends down (variant 1: squats) to pick something up, and lifts it before the body."""
-    _, depth = postures.pick_up(motion, rng, time, squat=bool(variant))
+    depth = postures.pick_up(motion, rng, time, squat=bool(variant))
     side = main_hand(rng)
     reach_down = ease((depth - 0.3) / 0.6)
     for name in SIDES:
         held = at(motion, "chest", name, wander(rng, time, (290.0, 120.0, -260.0), (28.0, 24.0, 40.0)))
         shoulder = motion.trunk_points()[f"{name} shoulder"]
-        low = shoulder + np.array([0.0, 0.0, -0.93 * motion.body.arm])
-        low += 150.0 * (np.eye(3)[0] @ np.swapaxes(postures.rotation("z", motion.torso["pelvis"][:, 2]), 1, 2))
+        below = np.array([150.0, 0.0, -0.93 * motion.body.arm])
+        low = shoulder + turn(rotation("z", motion.torso["pelvis"][:, 2]), below)
         if name == side or variant:
             motion.reach(name, hands.mix(held, low, reach_down))
         else:
             knee, _ = motion.leg_points(name)
-            motion.reach(name, hands.mix(held, knee + np.array([0.0, 0.0, 60.0]), reach_down))
+            motion.reach(name, hands.mix(held, knee + 60.0 * UP, reach_down))
 
 
 def sitting(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
@@ -134,7 +134,7 @@ def sitting(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
 def sitting_down(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant: int) -> None:
     """Sits on the floor in several ways; variant 1 lowers itself there and gets up again."""
     if variant:
-        _, down = postures.lower_to_floor(motion, rng, time)
+        down = postures.lower_to_floor(motion, rng, time)
         for side in SIDES:
             ahead = at(motion, "chest", side, wander(rng, time, (380.0, 180.0, -230.0), (40.0, 40.0, 60.0)))
             behind = at(motion, "pelvis", side, wander(rng, time, (-190.0, 270.0, 10.0), (25.0, 30.0, 5.0)))

@@ -55,7 +55,7 @@ def doubt(reason: np.ndarray, depth: np.ndarray, habits: np.ndarray, generator: 
     """
     hidden = reason != VISIBLE
     lapse = generator.beta(0.5, 7.0, (len(reason), NUM_LIMBS))
-    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.20 * habits[_LIMB] + 0.49 * lapse[:, _LIMB]
+    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.20 * habits[_LIMB] + 0.53 * lapse[:, _LIMB]
     level = level + 0.06 * (reason == BEHIND_OBJECT) + 0.08 * (reason == OUTSIDE)
     level = level * generator.uniform(0.8, 1.2, reason.shape) * _FRAILTY
     return np.where(hidden, np.clip(level, 0.0, 1.0), 0.0)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data.synthetic.kinematics import SIDES, Motion, turn, unit
+from data.synthetic.kinematics import SIDES, UP, Motion, turn
 from data.synthetic.postures import GAIT_CYCLE
 from data.synthetic.rhythms import between, keyed, swing, visits, wander
 
@@ -80,8 +80,7 @@ def hand_on_thigh(motion: Motion, rng: np.random.Generator, time: np.ndarray, si
     knee, _ = motion.leg_points(side)
     hip = motion.trunk_points()[f"{side} hip"]
     place = mix(hip, knee, wander(rng, time, 0.72, 0.12, every=1.4))
-    lift = unit(np.array([0.0, 0.0, 1.0])) * 75.0 * motion.body.scale
-    motion.reach(side, place + lift, elbow=(-0.4, 0.7, -1.0))
+    motion.reach(side, place + 75.0 * motion.body.scale * UP, elbow=(-0.4, 0.7, -1.0))
 
 
 def hand_on_shin(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:
@@ -106,7 +105,7 @@ def hand_behind_head(motion: Motion, rng: np.random.Generator, time: np.ndarray,
 def hands_in_lap(motion: Motion, rng: np.random.Generator, time: np.ndarray) -> None:
     drift = wander(rng, time, np.zeros(3), (25.0, 25.0, 14.0))
     for side in SIDES:
-        offset = (215.0, 25.0, 75.0) + drift * np.array([1.0, SIDES[side], 1.0])
+        offset = np.array([215.0, 25.0, 75.0]) + drift * np.array([1.0, SIDES[side], 1.0])
         motion.reach(side, at(motion, "pelvis", side, offset), elbow=(-0.4, 0.8, -0.9))
 
 
@@ -115,9 +114,8 @@ def arms_crossed(motion: Motion, rng: np.random.Generator, time: np.ndarray) -> 
     above = rng.choice(["left", "right"])
     drift = wander(rng, time, np.zeros(3), (10.0, 12.0, 14.0))
     for side in SIDES:
-        up = -265.0 + (45.0 if side == above else 0.0)
-        offset = drift + (190.0 + (25.0 if side == above else 0.0), -115.0, up)
-        motion.reach(side, at(motion, "chest", side, offset), elbow=(0.25, 0.75, -1.0))
+        place = np.array([215.0, -115.0, -220.0]) if side == above else np.array([190.0, -115.0, -265.0])
+        motion.reach(side, at(motion, "chest", side, place + drift), elbow=(0.25, 0.75, -1.0))
 
 
 def wave(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:
@@ -164,9 +162,8 @@ def hand_to_mouth(
     going = visits(rng, time, period, stay=stay)
     mouth = at(motion, "head", side, wander(rng, time, (128.0, 45.0, -95.0), 10.0))
     path = mix(rest, mouth, going)
-    path = path + np.outer(going * (1 - going), (0.0, 0.0, 60.0)) + 140.0 * (going * (1 - going))[:, None] * turn(
-        motion.frame_of("chest"), np.array([1.0, 0.0, 0.0])
-    )
+    # On its way the hand goes around the chest, not through it.
+    path += (going * (1 - going))[:, None] * turn(motion.frame_of("chest"), np.array([140.0, 0.0, 60.0]))
     motion.reach(side, path, elbow=rng.uniform((0.0, 0.45, -1.0), (0.35, 0.8, -0.7)))
 
 

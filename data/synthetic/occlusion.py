@@ -55,8 +55,8 @@ class Panel:
 class Visibility:
     """What one camera sees of each joint.
 
-    reason: (F, 17) one of the constants above; depth: (F, 17) in 0..1, how far inside the occluder's outline the line of
-    sight runs; place_mm: (F, 17, 3) the occluder's point that hides the joint, in the world (the joint if seen).
+    reason: (F, 17) one of the constants above; depth: (F, 17) in 0..1, how far inside the occluder's outline the line
+    of sight runs; place_mm: (F, 17, 3) the occluder's point that hides the joint, in the world (the joint if seen).
     """
 
     reason: np.ndarray

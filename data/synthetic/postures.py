@@ -21,10 +21,13 @@ def sway(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, amount: 
 
 
 def ground(motion: Motion, yaw: np.ndarray, forward, left, height) -> np.ndarray:
-    """Points (F, 3) on the world's floor plan, given from the origin along the heading, at a height, mm."""
-    flat = np.broadcast_arrays(np.asarray(forward, dtype=np.float64), left, np.zeros(motion.frames))[:2]
-    points = turn(rotation("z", yaw), np.stack([*flat, np.zeros(motion.frames)], axis=-1))
-    return points + np.asarray(height, dtype=np.float64).reshape(-1, 1) * np.array([0.0, 0.0, 1.0])
+    """Points (F, 3) in the world, mm: so far forward and left of the origin along the heading, and so high.
+
+    forward, left, height: (F,) or numbers.
+    """
+    offset = np.empty((motion.frames, 3))
+    offset[:, 0], offset[:, 1], offset[:, 2] = forward, left, height
+    return turn(rotation("z", yaw), offset)
 
 
 def stand(
@@ -38,8 +41,8 @@ def stand(
     stagger: float = 60.0,
     dip=6.0,
     lean=0.0,
-) -> np.ndarray:
-    """Stand on both feet, weight shifting; returns the yaw (F,).
+) -> None:
+    """Stand on both feet, weight shifting.
 
     stance: distance of the feet in hip widths; shift: spread of the sideways weight shift, mm; stagger: spread of one
     foot's lead over the other, mm; dip (F,) or number: how far the hips sink, mm; lean: pelvis pitch, degrees.
@@ -72,7 +75,6 @@ def stand(
     toes_out = rng.uniform(0.05, 0.35)
     for side, foot in feet.items():
         motion.step_to(side, foot, knee=(1.0, toes_out, 0.0))
-    return yaw
 
 
 def gait(phase: np.ndarray, stride: float) -> tuple[np.ndarray, np.ndarray]:
@@ -130,8 +132,8 @@ def arm_swing(motion: Motion, phase: np.ndarray, side: str, *, amount: float = 1
     motion.arm[side] = np.stack([forward, np.full_like(forward, 80.0), np.full_like(forward, 20.0), elbow], axis=-1)
 
 
-def sit_on_chair(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, legs: str, recline=0.0) -> np.ndarray:
-    """Sit on a chair; returns the yaw (F,).
+def sit_on_chair(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, legs: str, recline=0.0) -> None:
+    """Sit on a chair.
 
     legs: 'square' (feet flat), 'stretched', 'tucked', 'crossed' (one thigh over the other) or 'wide'.
     recline: pelvis pitch backwards, degrees.
@@ -152,11 +154,10 @@ def sit_on_chair(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, 
         if legs == "crossed" and side == upper:
             angles = wander(rng, time, (98.0, -16.0, -4.0, 68.0), (3.0, 2.0, 3.0, 9.0))
             motion.leg[side] = angles + np.outer(recline + np.zeros(motion.frames), (-1.0, 0, 0, 0))
-    return yaw
 
 
-def sit_on_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, legs: str) -> np.ndarray:
-    """Sit on the floor; returns the yaw (F,). legs: 'long', 'cross', 'knees_up' or 'side'."""
+def sit_on_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, legs: str) -> None:
+    """Sit on the floor. legs: 'long', 'cross', 'knees_up' or 'side'."""
     body = motion.body
     yaw = np.full(motion.frames, rng.uniform(-180, 180)) + wander(rng, time, 0.0, 10.0, every=1.5)
     sway(motion, rng, time, amount=1.3)
@@ -180,11 +181,10 @@ def sit_on_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, 
         ankle = ground(motion, yaw, np.minimum(place[0] + drift[:, 0], 0.99 * leg), place[1] + drift[:, 1], low)
         motion.step_to(side, ankle, knee=knee)
     motion.lift_off_floor()
-    return yaw
 
 
-def lower_to_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From standing through a squat onto the floor (or back up); returns the yaw and the share (F,) of the way down."""
+def lower_to_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
+    """From standing through a squat onto the floor (or back up); returns the share (F,) of the way down."""
     body = motion.body
     yaw = np.full(motion.frames, rng.uniform(-180, 180)) + wander(rng, time, 0.0, 8.0, every=1.5)
     sway(motion, rng, time)
@@ -201,19 +201,17 @@ def lower_to_floor(motion: Motion, rng: np.random.Generator, time: np.ndarray) -
         foot = ground(motion, yaw, sign * rng.uniform(-40, 40), sign * width, body.ankle_height)
         motion.step_to(side, foot, knee=(1.0, rng.uniform(0.1, 0.4), 0.4))
     motion.lift_off_floor()
-    return yaw, down
+    return down
 
 
-def pick_up(
-    motion: Motion, rng: np.random.Generator, time: np.ndarray, *, squat: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bend the trunk (or squat) and rise again; returns the yaw and the depth (F,) in 0..1."""
+def pick_up(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, squat: bool) -> np.ndarray:
+    """Bend the trunk (or squat) and rise again; returns the depth (F,) in 0..1."""
     depth = ease(0.5 + 0.62 * swing(rng, time, rng.uniform(1.8, 2.6)))
     leg = motion.body.leg
     dip = 8.0 + depth * (leg * (0.60 if squat else 0.18) * between(rng, time, 0.85, 1.05))
     lean = depth * between(rng, time, 20.0, 34.0) if squat else depth * between(rng, time, 54.0, 70.0)
-    yaw = stand(motion, rng, time, turning=25.0, stance=1.3, stagger=110.0, dip=dip, lean=lean)
+    stand(motion, rng, time, turning=25.0, stance=1.3, stagger=110.0, dip=dip, lean=lean)
     motion.torso["lumbar"][:, 0] += depth * between(rng, time, 18.0, 38.0)
     motion.torso["chest"][:, 0] += depth * between(rng, time, 6.0, 24.0)
     motion.torso["neck"][:, 0] -= depth * 18.0
-    return yaw, depth
+    return depth
