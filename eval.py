@@ -148,7 +148,8 @@ class Evaluation:
             elif len(missing):
                 raise DiffPoseError(
                     f"{args.predictions}: has no prediction for {len(missing)} of the {len(rows)} rows of split "
-                    f"'{split}' (the first is row {missing[0]}): give all of them, choose --split and --stride, or leave them out with --skip_bad"
+                    f"'{split}' (the first is row {missing[0]}): give all of them, choose --split and --stride, or "
+                    "leave them out with --skip_bad"
                 )
             batches = file.batches(batch_size=test.batch_size_per_gpu, rows=rows, gt_mm=truth)
             return batches, np.setdiff1d(dataset.rows, rows)

@@ -69,8 +69,8 @@ def evaluation_set(config: Config, split: str, *, skip_bad: bool = False) -> Pos
     missing = [action for action in expected_actions(config, dataset) if action not in set(dataset.meta["action"])]
     if missing and split == "full":
         raise DiffPoseError(
-            f"{dataset.path}: testset has no row of {', '.join(missing)} among every {dataset.stride}th, so there is no "
-            "average over actions: lower TEST.STRIDE, or name the actions to evaluate in TEST.ACTIONS (--actions)"
+            f"{dataset.path}: testset has no row of {', '.join(missing)} among every {dataset.stride}th, so there is no"
+            " average over actions: lower TEST.STRIDE, or name the actions to evaluate in TEST.ACTIONS (--actions)"
         )
     return dataset
 
