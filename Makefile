@@ -1,14 +1,17 @@
 # make quickstart   set-up, benchmark data, training, evaluation, pictures: the whole system on any machine
 # make test         set-up, tests        make soak   the tests that take longer        make lint   ruff
+# make bench        speed and memory against a plain reference
 # Each target does only what is not done yet. PYTHON chooses the interpreter that .venv is made with.
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# Small tensors: a second thread in a process would only wait, a second process halves the time.
+TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 BENCHMARK := output/benchmark/benchmark.h5
 QUICKSTART := output/quickstart_42
 
-.PHONY: setup quickstart test soak lint clean
+.PHONY: setup quickstart test soak lint bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -36,10 +39,13 @@ quickstart: $(QUICKSTART)/report.json
 	@echo "pictures: $(QUICKSTART)/hypotheses_full.png hypotheses_hard.png best_of_n.png calibration.png spread.png"
 
 test: $(VENV)/.ready-test
-	$(RUN) -m pytest -q
+	$(TEST) -n 2
 
 soak: $(VENV)/.ready-test
-	$(RUN) -m pytest -q -m slow
+	$(TEST) -m slow
+
+bench: $(VENV)/.ready
+	$(RUN) experiments/bench/bench.py
 
 lint: $(VENV)/.ready-test
 	$(RUN) -m ruff check .
