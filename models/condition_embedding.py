@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.dropout import CheapDropout
 from models.heatmap_sampler import Candidates
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
@@ -100,6 +101,7 @@ class HeatmapEmbedding(nn.Module):
         self.transformer = None
         if use_transformer:
             layer = nn.TransformerEncoderLayer(WIDTH, 4, dim_feedforward=512, dropout=0.1, batch_first=True)
+            layer.dropout, layer.dropout1, layer.dropout2 = (CheapDropout(0.1) for _ in range(3))
             self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         # In every published state dict, used by none of its models.
         self.conf_out = nn.Linear(WIDTH, 1)

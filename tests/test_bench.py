@@ -1,0 +1,92 @@
+"""The benchmark's plain reference computes what the system computes, and its table says what was measured."""
+
+import json
+
+import pytest
+import torch
+
+from experiments.bench import bench, table
+from experiments.bench.plain import PlainModel, PlainTrainer, align, all_metrics
+from models import build_model
+from models.sampling import PoseSampler
+from tests.helpers import deterministic_weights
+from utils.config import change_config, load_config
+from utils.evaluation import score_frames
+from utils.geometry import similarity_align
+from utils.metrics import METRICS
+from utils.randomness import FrameDraws
+from utils.skeleton import H36M17
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = change_config(load_config(bench.ROOT / "diffpose.yaml"), ["MODEL.TIMESTEPS=4", "MODEL.CONDITION_DIM=16"])
+    return deterministic_weights(build_model(config))
+
+
+@torch.no_grad()
+def test_plain_condition_and_denoiser_equal_the_fast_ones(model):
+    maps, _ = bench.heatmaps_and_targets(2, torch.device("cpu"))
+    candidates = model.heatmap_sampler(maps, 3, FrameDraws(0, [0, 1]))
+    plain = PlainModel(model)
+    condition = plain.condition(candidates.positions, candidates.likelihood)
+    torch.testing.assert_close(condition, model.condition(candidates), rtol=1e-4, atol=1e-4)
+    x, t = torch.randn(6, 48), torch.full((6,), 2)
+    torch.testing.assert_close(plain.denoise(x, t, condition), model.denoise_fn(x, t, condition), rtol=1e-4, atol=1e-4)
+
+
+def test_plain_candidates_follow_the_same_law(model):
+    maps, _ = bench.heatmaps_and_targets(1, torch.device("cpu"))
+    positions, likelihood = PlainModel(model).candidates(maps, 400)
+    ours = model.heatmap_sampler(maps, 400, FrameDraws(0, [0]))
+    assert positions.shape == ours.positions.shape
+    torch.testing.assert_close(likelihood.mean((1, 3)), ours.likelihood.mean((1, 3)), rtol=0.05, atol=0.01)
+    torch.testing.assert_close(positions.mean((1, 3)), ours.positions.mean((1, 3)), rtol=0, atol=0.02)
+
+
+def test_plain_sampling_has_the_same_spread(model):
+    maps, _ = bench.heatmaps_and_targets(1, torch.device("cpu"))
+    plain = PlainModel(model).sample(maps, 300)
+    ours = PoseSampler(model, num_hypotheses=300)(maps, FrameDraws(0, [0])).hypotheses_mm
+    scale = float(ours.std(1).mean())
+    assert float((plain.mean(1) - ours.mean(1)).abs().mean()) < 0.3 * scale
+    assert float(plain.std(1).mean()) == pytest.approx(scale, rel=0.1)
+
+
+def test_plain_training_step_lowers_the_loss():
+    config = change_config(load_config(bench.ROOT / "diffpose.yaml"), ["MODEL.CONDITION_DIM=8"])
+    trainer = PlainTrainer(build_model(config), rate=1e-3, ema_decay=0.9)
+    maps, targets = bench.heatmaps_and_targets(8, torch.device("cpu"))
+    losses = [trainer.step(maps, targets) for _ in range(12)]
+    assert sum(losses[-4:]) < sum(losses[:4])
+
+
+def test_plain_metrics_equal_the_fast_ones():
+    generator = torch.Generator().manual_seed(0)
+    truth = 300 * torch.randn(3, 17, 3, generator=generator)
+    hypotheses = truth[:, None] + 80 * torch.randn(3, 11, 17, 3, generator=generator)
+    plain = all_metrics(hypotheses, truth, H36M17)
+    ours = score_frames(hypotheses, None, truth, H36M17).scores
+    for place, metric in enumerate(METRICS):
+        order = ("worst", "median", "mean", "best") if metric.higher_is_better else ("best", "median", "mean", "worst")
+        for row, values in zip(order, plain[metric.key], strict=True):
+            theirs = torch.from_numpy(ours[row][:, place])
+            torch.testing.assert_close(values, theirs, rtol=1e-3, atol=0.6 if metric.key == "cps" else 1e-3)
+    flat, target = hypotheses[0], truth[:1].expand(11, -1, -1)
+    torch.testing.assert_close(align(flat, target), similarity_align(flat, target), rtol=1e-3, atol=0.05)
+
+
+def test_table_says_what_was_measured(tmp_path):
+    found = {
+        "machine": {"cpu": "a chip", "threads": 2, "torch": "2", "gpu": None, "date": "2026-01-01", "command": "go"},
+        "cases": {
+            "training": {"seconds": {"plain": 0.4, "float32": 0.2, "bfloat16": 0.1}},
+            "sampling": {"seconds": {"plain": 4.0, "float32": 2.0, "bfloat16": 1.0}, "hypotheses": 1600},
+        },
+    }
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(found))
+    text = table.table(table.read(path))
+    assert "| 400 ms | 200 ms (2.0x) | 100 ms (4.0x) |" in text
+    assert "| 400 hypotheses/s | 800 hypotheses/s (2.0x) | 1,600 hypotheses/s (4.0x) |" in text
+    assert "a chip, 2 threads" in text

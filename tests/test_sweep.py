@@ -1,0 +1,70 @@
+"""The sweep runner and the table maker, on tiny runs."""
+
+import json
+import sys
+
+import pytest
+
+from experiments import sweep, tables
+from utils.errors import run_script
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run sweep or tables in this process: command(module, '--results', ..) -> (exit code, stdout, stderr)."""
+
+    def run(module, *args):
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            run_script(module.main)
+        out = capsys.readouterr()
+        return int(stop.value.code or 0), out.out, out.err
+
+    return run
+
+
+def test_runs_are_filed_once_and_made_into_tables(command, tiny, tmp_path):
+    results = tmp_path / "results"
+    args = ("--configs", tiny, "--seeds", 1, 2, "--results", results, "--devices", "cpu", "--set", "TRAIN.NUM_STEPS=2")
+    code, out, err = command(sweep, *args)
+    assert code == 0, err
+    assert "2 runs to do, 0 done" in out
+    reports = {path.name: json.loads(path.read_text()) for path in results.rglob("seed*.json")}
+    assert set(reports) == {"seed1.json", "seed2.json"}
+    about = reports["seed2.json"]["experiment"]
+    assert (about["name"], about["seed"], about["steps"], about["batch"]) == ("tiny", 2, 2, 6)
+    assert not list(tmp_path.glob("run_seed*/state-*.pt"))
+    assert "0 runs to do, 2 done" in command(sweep, *args)[1]
+
+    assert command(tables, "--results", results)[0] == 0
+    text = (tmp_path / "tables.md").read_text()
+    best = [report["results"][0]["rows"]["best"]["mpjpe"] for report in reports.values()]
+    mean, half = sum(best) / 2, abs(best[0] - best[1]) / 2**0.5
+    assert f"| tiny | 2 | 2 x 6 | {mean:.1f} ± {half:.1f} |" in text
+    assert "synthetic" in text
+    lines = (tmp_path / "tables.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert f"{best[0]:.3f}" in lines[1] + lines[2]
+    assert (tmp_path / "best_of_n.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(command, tiny, tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(tiny.read_text().replace("tiny.h5", "absent.h5"))
+    code, _, err = command(sweep, "--configs", broken, "--results", tmp_path / "results", "--devices", "cpu")
+    assert code == 2
+    assert "1 of 1 runs failed" in err
+    assert "absent.h5" in err
+
+
+def test_nothing_to_sweep_or_to_tabulate_is_one_line(command, tmp_path):
+    code, _, err = command(sweep, "--configs", tmp_path / "*.yaml")
+    assert code == 2
+    assert "no .yaml file matches" in err
+    code, _, err = command(tables, "--results", tmp_path)
+    assert code == 2
+    assert "sweep.py" in err
+    (tmp_path / "seed1.json").write_text("{}")
+    code, _, err = command(tables, "--results", tmp_path)
+    assert code == 2
+    assert "seed1.json: not a report" in err
