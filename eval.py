@@ -4,18 +4,21 @@ Samples once, scores every split, and writes report.json, report.txt and picture
 """
 
 import argparse
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from data.loader import make_loader
+from data.loader import lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
 from data.splits import SPLITS, evaluation_set, expected_actions, training_set
 from models.run import build_sampler, load_run
 from utils.baselines import ImageBlindBaseline
 from utils.config import Config, change_config, flatten_config, load_config
-from utils.devices import choose_device
+from utils.consensus import RULES
+from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, SplitResult, evaluate
 from utils.inference import predict
@@ -27,6 +30,8 @@ from utils.tracking import Tracker
 
 PICTURES_PER_SPLIT = 4
 BLIND_POSES = 50_000
+# What a predictions file takes of a batch.
+PREDICTED = ("row", "hypotheses_mm", "z0_mm", "gt_mm", "valid")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -77,7 +82,8 @@ def evaluation_sets(config: Config, args: argparse.Namespace) -> dict[str, PoseD
     try:
         sets["hard"] = evaluation_set(config, "hard", skip_bad=args.skip_bad)
     except DiffPoseError as error:
-        print(f"note: the hard split is left out ({error})")
+        if Processes.from_environment().is_main:
+            print(f"note: the hard split is left out ({error})")
     return sets
 
 
@@ -86,7 +92,8 @@ def blind_baseline(config: Config, args: argparse.Namespace) -> ImageBlindBaseli
     try:
         poses = training_set(config, skip_bad=True).poses_mm(limit=BLIND_POSES)
     except DiffPoseError as error:
-        print(f"note: no image-blind rows ({error})")
+        if Processes.from_environment().is_main:
+            print(f"note: no image-blind rows ({error})")
         return None
     return ImageBlindBaseline(poses, num_hypotheses=config.test.num_hypo, seed=args.seed)
 
@@ -108,12 +115,18 @@ def with_pictures(batches: Iterable[dict], dataset: PoseDataset, samples: list[P
         yield batch
 
 
-def with_file(batches: Iterable[dict], writer: PredictionWriter) -> Iterator[dict]:
-    """Pass batches through, and write them to a predictions file."""
-    with writer:
-        for batch in batches:
-            writer.append(batch)
-            yield batch
+def with_file(batches: Iterable[dict], writer: PredictionWriter, processes: Processes) -> Iterator[dict]:
+    """Pass batches through, and write those of all processes to a predictions file."""
+
+    def needed(batch: dict) -> dict:
+        return {key: torch.as_tensor(batch[key]).cpu() for key in PREDICTED if batch.get(key) is not None}
+
+    with writer if processes.is_main else contextlib.nullcontext():
+        for own, everyones in processes.rounds(batches, needed):
+            for batch in everyones:
+                writer.append(batch)
+            if own is not None:
+                yield own
 
 
 class Evaluation:
@@ -121,7 +134,8 @@ class Evaluation:
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
-        self.device = choose_device(args.device)
+        self.processes = Processes.from_environment()
+        self.device = self.processes.device(args.device)
         config_path = Path(args.config)
         self.output = Path(args.output) if args.output else config_path.parent
         self.checkpoint = self.sampler = None
@@ -153,8 +167,13 @@ class Evaluation:
                 )
             batches = file.batches(batch_size=test.batch_size_per_gpu, rows=rows, gt_mm=truth)
             return batches, np.setdiff1d(dataset.rows, rows)
-        loader = make_loader(dataset, batch_size=test.batch_size_per_gpu, workers=self.config.workers)
-        batches = predict(loader, self.sampler, seed=args.seed, device=self.device, description=split)
+        processes = self.processes
+        loader = make_loader(
+            dataset, batch_size=test.batch_size_per_gpu, workers=self.config.workers, rank=processes.rank,
+            world_size=processes.world_size,
+        )  # fmt: skip
+        description = split if processes.is_main else ""
+        batches = predict(loader, self.sampler, seed=args.seed, device=self.device, description=description)
         if not args.save_predictions:
             return batches, dataset.rows[:0]
         attrs = {
@@ -164,10 +183,11 @@ class Evaluation:
             "checkpoint": str(self.checkpoint),
         }
         path = self.output / f"predictions_{split}.h5"
-        return with_file(batches, PredictionWriter(path, skeleton=self.skeleton, attrs=attrs)), dataset.rows[:0]
+        writer = PredictionWriter(path, skeleton=self.skeleton, attrs=attrs)
+        return with_file(batches, writer, processes), dataset.rows[:0]
 
-    def score(self, split: str, dataset: PoseDataset, blind: ImageBlindBaseline | None) -> SplitResult:
-        """Score one split: the full one by action, the hard one by frame."""
+    def score(self, split: str, dataset: PoseDataset, blind: ImageBlindBaseline | None) -> SplitResult | None:
+        """Score one split: the full one by action, the hard one by frame. In process 0; None in the others."""
         config = self.config
         info = SplitInfo(
             split=split, dataset=config.dataset.dataset, source=dataset.source, is_human36m=dataset.is_human36m,
@@ -176,16 +196,21 @@ class Evaluation:
             notes=(f"heatmaps: {dataset.detector}",),
         )  # fmt: skip
         batches, left_out = self.batches(split, dataset)
-        return evaluate(
-            with_pictures(batches, dataset, self.samples.setdefault(split, [])),
+        samples: list[PictureSample] = []
+        result = evaluate(
+            with_pictures(batches, dataset, samples),
             skeleton=self.skeleton,
             info=info,
             groups=dict(zip(dataset.rows.tolist(), dataset.meta["action"].tolist(), strict=True)),
             averaging=BY_ACTION if split == "full" else BY_FRAME,
             expected_groups=expected_actions(config, dataset),
             blind=blind,
+            estimators=RULES,
             skipped_rows=left_out.tolist(),
+            processes=self.processes,
         )
+        self.samples[split] = [sample for part in self.processes.gather(samples) for sample in part]
+        return result
 
     def draw(self, results: list[SplitResult]) -> None:
         """Pictures beside the report."""
@@ -199,12 +224,18 @@ class Evaluation:
 def main() -> int:
     args = parse_arguments()
     evaluation = Evaluation(args)
+    processes = evaluation.processes
     sets = evaluation_sets(evaluation.config, args)
     if args.predictions:
+        if processes.world_size > 1:
+            raise DiffPoseError("--predictions: scoring a file is one process's work: start it without torchrun")
         count = PredictionFile(args.predictions, skeleton=evaluation.skeleton).num_hypotheses
         evaluation.config = change_config(evaluation.config, [f"TEST.NUM_HYPO={count}"])
     blind = blind_baseline(evaluation.config, args)
-    results = [evaluation.score(split, dataset, blind) for split, dataset in sets.items()]
+    with processes.joined(evaluation.device), lost_workers_named():
+        results = [evaluation.score(split, dataset, blind) for split, dataset in sets.items()]
+    if not processes.is_main:
+        return 0
     print(write_report(results, evaluation.output))
     if not args.no_pictures:
         evaluation.draw(results)

@@ -5,29 +5,30 @@ with an evaluation on the full and the hard split.
 """
 
 import argparse
-import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from data.loader import make_loader
+from data.augmentation import augmented
+from data.loader import lost_workers_named, make_loader
+from data.pose_dataset import PoseDataset
 from data.splits import evaluation_set, training_set, validation_set
 from models import build_model
 from models.sampling import PoseSampler
 from models.trainer import StepResult, Trainer
-from utils.checkpoint import load_training_state, save_atomic, save_training_state, training_states
-from utils.config import Config, dump_config, flatten_config, load_config, save_config
-from utils.devices import choose_device
+from utils.checkpoint import clean_up, load_training_state, save_atomic, save_training_state, training_states
+from utils.config import Config, dump_config, flatten_config, ignore_warning, load_config, print_warning, save_config
+from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation import SplitInfo, evaluate
 from utils.inference import predict
 from utils.randomness import seed_of
+from utils.stop_signal import StopSignal
 from utils.tracking import Tracker
 
 
@@ -63,62 +64,95 @@ def open_run_folder(config: Config, name: str, *, resume: bool) -> Path:
     return folder
 
 
-class StopSignal:
-    """SIGINT and SIGTERM ask for a stop after the current step; a second one stops at once."""
+def resume(trainer: Trainer, folder: Path, *, wanted: bool) -> None:
+    """Go on from the newest state of the run folder, if that is wanted and there is one, or from TRAIN.RESUME.
 
-    def __init__(self):
-        self.asked = False
-        self._process = os.getpid()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: object) -> None:
-        if os.getpid() != self._process:  # a loader worker that inherited the handler
-            if number == signal.SIGTERM:
-                os._exit(128 + number)
-            return
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+    Process 0 reads it for all. Raises DiffPoseError when the state is unreadable or of another run.
+    """
+    processes, found = trainer.processes, None
+    if processes.is_main:
+        begun = wanted and folder.is_dir() and training_states(folder)
+        source = folder if begun else trainer.config.train.resume_from
+        found = load_training_state(source) if source else None
+    found = processes.broadcast(found)
+    if found is None:
+        return
+    state, path = found
+    remarks = trainer.load_state_dict(state, str(path))
+    if processes.is_main:
+        for remark in remarks:
+            print(f"warning: {path}: {remark}", file=sys.stderr)
+        print(f"resumed {path} at step {trainer.step}")
 
 
 class Validation:
-    """Scores a few hypotheses on a few frames, with the raw weights."""
+    """Scores a few hypotheses on a few frames, with the raw weights; each process takes its part of the frames."""
 
-    def __init__(self, config: Config, model: torch.nn.Module, seed: int):
-        self.config, self.model, self.seed = config, model, seed
+    def __init__(self, config: Config, trainer: Trainer):
+        self.config, self.model, self.seed, self.processes = config, trainer.model, trainer.seed, trainer.processes
         self.dataset = validation_set(config)
 
     def __call__(self) -> dict[str, float]:
-        """MPJPE and PA-MPJPE in mm: of the best and the mean hypothesis, and of the zero-noise estimate."""
+        """MPJPE and PA-MPJPE in mm: of the best and the mean hypothesis, and of the zero-noise estimate.
+
+        In process 0 only; empty in the others.
+        """
         test = self.config.test
         sampler = PoseSampler(
             self.model, num_hypotheses=self.config.train.validate_hypo, precision=test.precision, chunk=test.chunk
         )
-        loader = make_loader(self.dataset, batch_size=test.batch_size_per_gpu)
+        loader = make_loader(
+            self.dataset, batch_size=test.batch_size_per_gpu, rank=self.processes.rank,
+            world_size=self.processes.world_size,
+        )  # fmt: skip
         batches = predict(loader, sampler, seed=self.seed, device=self.model.betas.device)
         info = SplitInfo(split="validation", dataset=self.config.dataset.dataset, source="")
-        rows = evaluate(batches, skeleton=self.model.skeleton, info=info).rows
+        result = evaluate(batches, skeleton=self.model.skeleton, info=info, processes=self.processes)
         self.model.train()
+        if result is None:
+            return {}
         return {
-            f"validation/{row}_{metric}": rows[row][metric]
+            f"validation/{row}_{metric}": result.rows[row][metric]
             for row in ("best", "mean", "zero_noise")
             for metric in ("mpjpe", "pa_mpjpe")
         }
 
 
-def save(trainer: Trainer, folder: Path, *, milestone: str) -> None:
-    """Write model-<milestone>.pt and the full training state."""
-    save_atomic(trainer.model_file(), folder / f"model-{milestone}.pt")
+def save(trainer: Trainer, folder: Path, *, milestone: str = "") -> None:
+    """Process 0 writes the full training state, and model-<milestone>.pt before it if there is a name for one."""
+    if not trainer.processes.is_main:
+        return
+    if milestone:
+        save_atomic(trainer.model_file(), folder / f"model-{milestone}.pt")
     save_training_state(trainer.state_dict(), folder, step=trainer.step, keep=trainer.config.train.keep)
 
 
-def train(config: Config, trainer: Trainer, loader: DataLoader, folder: Path, tracker: Tracker) -> bool:
+def training_batches(config: Config, dataset: PoseDataset, trainer: Trainer) -> Iterator[dict[str, torch.Tensor]]:
+    """This process's part of the global batches, from the trainer's step on."""
+    settings, processes = config.train, trainer.processes
+    start = trainer.step * settings.gradient_accumulate_every
+    own = settings.batch_size_per_gpu
+    batches = iter(make_loader(
+        dataset, batch_size=own * processes.world_size, shuffle=settings.shuffle, endless=True, seed=trainer.seed,
+        start_step=start, workers=config.workers, pin_memory=config.pin_memory and trainer.device.type == "cuda",
+        rank=processes.rank, world_size=processes.world_size,
+    ))  # fmt: skip
+    if settings.augment:
+        part = slice(processes.rank * own, (processes.rank + 1) * own)
+        global_batch = own * processes.world_size
+        batches = augmented(batches, seed=trainer.seed, start_batch=start, global_batch=global_batch, part=part)
+    return batches
+
+
+def train(config: Config, trainer: Trainer, dataset: PoseDataset, folder: Path, tracker: Tracker) -> bool:
     """Run the loop with its progress bar, logs, validations and checkpoints; False if it was asked to stop early."""
     settings = config.train
     stop = StopSignal()
-    validation = Validation(config, trainer.model, trainer.seed) if settings.validate_every else None
-    bar = tqdm(total=settings.num_steps, initial=trainer.step, desc="train", unit="step", smoothing=0.05)
+    validation = Validation(config, trainer) if settings.validate_every else None
+    bar = tqdm(
+        total=settings.num_steps, initial=trainer.step, desc="train", unit="step", smoothing=0.05,
+        disable=not trainer.processes.is_main,
+    )  # fmt: skip
     losses: list[torch.Tensor] = []
 
     def after_step(result: StepResult) -> bool:
@@ -129,8 +163,7 @@ def train(config: Config, trainer: Trainer, loader: DataLoader, folder: Path, tr
             losses.clear()
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             tracker.log(result.step, loss=loss, learning_rate=result.learning_rate)
-        if validation and result.step % settings.validate_every == 0:
-            numbers = validation()
+        if validation and result.step % settings.validate_every == 0 and (numbers := validation()):
             tracker.log(result.step, **numbers)
             bar.write(f"step {result.step}: " + ", ".join(f"{name} {value:.1f}" for name, value in numbers.items()))
         if settings.save_every and result.step % settings.save_every == 0 and result.step < settings.num_steps:
@@ -138,63 +171,65 @@ def train(config: Config, trainer: Trainer, loader: DataLoader, folder: Path, tr
         return stop.asked
 
     with bar:
-        trainer.fit(iter(loader), after_step=after_step)
+        trainer.fit(training_batches(config, dataset, trainer), after_step=after_step)
     return trainer.step >= settings.num_steps
+
+
+def evaluate_run(folder: Path, args: argparse.Namespace, processes: Processes) -> int:
+    """eval.py on the finished run, with as many processes as trained on this machine; returns its exit code."""
+    script = Path(__file__).resolve().with_name("eval.py")
+    start = [sys.executable]
+    if processes.on_this_machine > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes.on_this_machine}"]
+    options = ["--config", folder / "config.yaml", "--device", args.device, "--do_not_use_wandb"]
+    return subprocess.run([*start, script, *options], check=False).returncode
+
+
+def run(args: argparse.Namespace, config: Config, processes: Processes, device: torch.device) -> tuple[Path, bool]:
+    """Train, from the beginning or from where a run was left; returns the run folder and whether it is finished."""
+    dataset = training_set(config)
+    if not args.no_eval:
+        evaluation_set(config, "full")  # better to hear of an unusable test file now than after the training
+    tracker = Tracker(
+        use_wandb=processes.is_main and not args.do_not_use_wandb, config=flatten_config(config) | {"SEED": args.seed},
+        project=args.wandb_project, entity=args.wandb_entity, mode=args.wandb_mode, run_name=args.run_name,
+    )  # fmt: skip
+    name = args.run_name or tracker.run_id or f"{time.strftime('%Y%m%d-%H%M%S')}_seed{args.seed}"
+    folder = Path(f"{config.output_dir}_{name}")
+    torch.manual_seed(seed_of(args.seed, "weights"))
+    trainer = Trainer(build_model(config).to(device), config, seed=args.seed, processes=processes)
+    resume(trainer, folder, wanted=args.resume)
+    if processes.is_main:
+        open_run_folder(config, name, resume=args.resume)
+        clean_up(folder, step=trainer.step)
+        tracker.open_folder(folder, step=trainer.step)
+        print(f"run folder {folder}, {len(dataset):,} training rows, device {device}", flush=True)
+    finished = train(config, trainer, dataset, folder, tracker)
+    save(trainer, folder, milestone="final" if finished else "")
+    tracker.close()
+    if processes.is_main:
+        print(f"saved {folder / 'model-final.pt'}" if finished else
+              f"stopped at step {trainer.step}; go on with: --run_name {name} --resume",
+              file=sys.stdout if finished else sys.stderr, flush=True)  # fmt: skip
+    return folder, finished
 
 
 def main() -> int:
     args = parse_arguments()
-    config = load_config(args.config, args.set)
-    print(dump_config(config), end="", flush=True)
+    processes = Processes.from_environment()
+    config = load_config(args.config, args.set, report=print_warning if processes.is_main else ignore_warning)
+    if processes.is_main:
+        print(dump_config(config), end="", flush=True)
     if args.dry_run:
         return 0
-    device = choose_device(args.device)
-    dataset = training_set(config)
-    if not args.no_eval:
-        evaluation_set(config, "full")  # better to hear of an unusable test file now than after the training
-
-    tracker = Tracker(
-        use_wandb=not args.do_not_use_wandb, config=flatten_config(config) | {"SEED": args.seed},
-        project=args.wandb_project, entity=args.wandb_entity, mode=args.wandb_mode, run_name=args.run_name,
-    )  # fmt: skip
-    name = args.run_name or tracker.run_id or f"{time.strftime('%Y%m%d-%H%M%S')}_seed{args.seed}"
-    folder = open_run_folder(config, name, resume=args.resume)
-    tracker.open_folder(folder)
-    torch.manual_seed(seed_of(args.seed, "weights"))
-    trainer = Trainer(build_model(config).to(device), config, seed=args.seed)
-    source = folder if args.resume and training_states(folder) else config.train.resume_from
-    if source:
-        state, path = load_training_state(source, device=device)
-        trainer.load_state_dict(state, str(path))
-        print(f"resumed {path} at step {trainer.step}")
-    loader = make_loader(
-        dataset, batch_size=config.train.batch_size_per_gpu, shuffle=config.train.shuffle, endless=True, seed=args.seed,
-        start_step=trainer.step * config.train.gradient_accumulate_every, workers=config.workers,
-        pin_memory=config.pin_memory and device.type == "cuda",
-    )  # fmt: skip
-    print(f"run folder {folder}, {len(dataset):,} training rows, device {device}", flush=True)
-    finished = train(config, trainer, loader, folder, tracker)
+    device = processes.device(args.device)
+    with processes.joined(device), lost_workers_named():
+        folder, finished = run(args, config, processes, device)
     if not finished:
-        save_training_state(trainer.state_dict(), folder, step=trainer.step, keep=config.train.keep)
-        tracker.close()
-        print(f"stopped at step {trainer.step}; go on with: --run_name {name} --resume", file=sys.stderr)
         return 130
-    save(trainer, folder, milestone="final")
-    tracker.close()
-    print(f"saved {folder / 'model-final.pt'}", flush=True)
-    if args.no_eval:
+    if args.no_eval or not processes.is_main:
         return 0
-    script = Path(__file__).resolve().with_name("eval.py")
-    command = [
-        sys.executable,
-        script,
-        "--config",
-        folder / "config.yaml",
-        "--device",
-        args.device,
-        "--do_not_use_wandb",
-    ]
-    return subprocess.run(command, check=False).returncode
+    return evaluate_run(folder, args, processes)
 
 
 if __name__ == "__main__":

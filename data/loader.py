@@ -1,5 +1,8 @@
 """Batches in an order that is a function of the seed alone, for any number of workers and processes."""
 
+import contextlib
+import signal
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -103,6 +106,28 @@ class SequentialBatches(Sampler[list[int]]):
         return -(-len(self._range) // self.batch_size)
 
 
+@contextlib.contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """Turns the death of a loader's worker, which torch reports wherever the program is, into a DiffPoseError."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = one_line(error)
+        if "DataLoader worker" not in text:
+            raise
+        raise _lost_worker(text) from None
+
+
+def _lost_worker(reason: str) -> DiffPoseError:
+    if threading.current_thread() is threading.main_thread():
+        # torch's handler would raise again with every further worker that ends, in the middle of putting them away.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return DiffPoseError(
+        f"a process that loads data ended ({reason[:120]}): if the machine ran out of memory, lower WORKERS; a "
+        "training goes on from its last checkpoint with --run_name NAME --resume"
+    )
+
+
 class _CleanLoader(DataLoader):
     """Brings a worker's DiffPoseError out as one line, and ends the workers at once.
 
@@ -117,6 +142,11 @@ class _CleanLoader(DataLoader):
             return
         except DiffPoseError as error:
             message = one_line(error)
+            error.__traceback__ = None
+        except (OSError, EOFError, RuntimeError) as error:  # a worker died, maybe while it handed a batch over
+            if not self.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
+                raise
+            message = str(_lost_worker(one_line(error) or type(error).__name__))
             error.__traceback__ = None
         del batches
         raise DiffPoseError(message)

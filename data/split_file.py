@@ -127,7 +127,8 @@ class SplitFile:
         attrs = file["dataset"].attrs
         with reading(self.path, "attributes of '/dataset'"):
             kept = {name: attrs.get(name, "not stated") for name in ("dataset", "schema_version", "source", "detector")}
-        kept = {name: " ".join(str(value).split())[:200] for name, value in kept.items()}
+            kept = {name: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for name, v in kept.items()}
+            kept = {name: " ".join(str(value).split())[:200] for name, value in kept.items()}
         if kept["dataset"] != self.dataset:
             raise DiffPoseError(
                 f"{self.path}: holds dataset '{kept['dataset']}', "

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from models.diffusion import GaussianDiffusion
 from utils.checkpoint import load_state
 from utils.config import Config
+from utils.distributed import SINGLE, Processes
 from utils.ema import Ema
 from utils.errors import DiffPoseError
-from utils.randomness import StepDraws, seed_of
+from utils.randomness import StepDraws, generator_states, restore_generators, seed_of
+from utils.resume import check_same_run, run_identity
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,16 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
 class Trainer:
     """Trains a diffusion model on batches of poses and their condition inputs.
 
-    Every draw of a step (noise, t, candidates, dropped joints, dropout) follows from (seed, step) alone, so that a run
-    continued from :meth:`state_dict` equals an uninterrupted one.
+    Every draw of a step (noise, t, candidates, dropped joints) follows from (seed, step) alone, and dropout inside the
+    network from (seed, step, process), so that a run continued from :meth:`state_dict` equals an uninterrupted one.
+    ``processes``: those that share every batch and keep equal weights.
     """
 
-    def __init__(self, model: GaussianDiffusion, config: Config, *, seed: int):
+    def __init__(self, model: GaussianDiffusion, config: Config, *, seed: int, processes: Processes = SINGLE):
         self.model = model
         self.config = config
         self.seed = seed
+        self.processes = processes
         self.step = 0
         self.device = model.betas.device
         self.optimizer = build_optimizer(model, config)
@@ -75,7 +79,8 @@ class Trainer:
         """Train until NUM_STEPS, or until ``after_step`` returns True.
 
         ``batches`` yields dicts with target_m (B, J', 3) and heatmap (B, 16, 64, 64) or pose_2d (B, P), from step
-        ``self.step`` on. Raises DiffPoseError that names the step when the loss is not finite.
+        ``self.step`` on: this process's part of each global batch. All processes stop when one of them asks for it.
+        Raises DiffPoseError that names the step when the loss is not finite.
         """
         self.model.train()
         while self.step < self.config.train.num_steps:
@@ -83,27 +88,32 @@ class Trainer:
             loss = self._optimise(batches, rate)
             self.step += 1
             self._look_at(loss)
-            if after_step(StepResult(self.step, loss, rate)):
+            if self.processes.any(bool(after_step(StepResult(self.step, loss, rate)))):
                 break
         self._look_at(None)
 
     def _optimise(self, batches: Iterator[dict[str, Tensor]], rate: float) -> Tensor:
         """One step of the optimiser over GRADIENT_ACCUMULATE_EVERY batches; the mean loss, a scalar."""
-        train = self.config.train
+        train, processes = self.config.train, self.processes
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(seed_of(self.seed, self.step, "dropout"))
+        torch.manual_seed(seed_of(self.seed, self.step, "dropout", *processes.key))
         parts = train.gradient_accumulate_every
         total = torch.zeros((), device=self.device)
         for part in range(parts):
             batch = next(batches)
             inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"].to(self.device, non_blocking=True)
             target = batch["target_m"].to(self.device, non_blocking=True)
-            draws = StepDraws(self.seed, self.step * parts + part, global_batch=target.shape[0], device=self.device)
+            count = target.shape[0]
+            draws = StepDraws(
+                self.seed, self.step * parts + part, global_batch=count * processes.world_size,
+                part=slice(processes.rank * count, (processes.rank + 1) * count), device=self.device,
+            )  # fmt: skip
             with self._autocast():
                 loss = self.model.loss(target, inputs, draws) / parts
             self.scaler.scale(loss).backward()
             total += loss.detach()
+        total = processes.average_gradients(self.model.parameters(), total)
         if train.clip_grad:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_grad)
@@ -147,21 +157,36 @@ class Trainer:
 
     def state_dict(self) -> dict:
         """Everything that continues the run exactly; draws and data order follow from seed and step."""
-        return {**self.model_file(), "optimizer": self.optimizer.state_dict(), "seed": self.seed}
+        return {
+            **self.model_file(),
+            "optimizer": self.optimizer.state_dict(),
+            "seed": self.seed,
+            "generators": generator_states(self.device),
+            "run": run_identity(self.config, self.device, self.processes.world_size),
+        }
 
-    def load_state_dict(self, state: dict, path: str) -> None:
-        """Continue from a training state. Raises DiffPoseError when it belongs to another configuration or seed."""
-        if state["seed"] != self.seed:
-            raise DiffPoseError(
-                f"{path}: was trained with --seed {state['seed']}, not {self.seed}: resume with that seed"
-            )
-        load_state(self.model, state["model"], path)
+    def load_state_dict(self, state: dict, path: str) -> list[str]:
+        """Continue from a training state; returns what keeps the rest from being bit-equal, a line each.
+
+        Raises DiffPoseError, before anything is changed where it can be told, when the state belongs to another
+        configuration or seed.
+        """
+        seed = state.get("seed")
+        if not isinstance(seed, int) or seed != self.seed:
+            shown = seed if isinstance(seed, int) else type(seed).__name__
+            raise DiffPoseError(f"{path}: was trained with --seed {shown}, not {self.seed}: resume with that seed")
+        remarks = check_same_run(state.get("run"), self.config, self.device, self.processes.world_size, path=path)
         try:
+            load_state(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
             self.ema.load_state_dict(state["ema"])
             self.scaler.load_state_dict(state["scaler"] if self.scaler.is_enabled() else {})
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise DiffPoseError(
-                f"{path}: training state of another configuration ({str(error).splitlines()[0]})"
-            ) from None
-        self.step = int(state["step"])
+            if "generators" in state:
+                restore_generators(state["generators"], self.device)
+            self.step = int(state["step"])
+        except DiffPoseError:
+            raise
+        except Exception as error:  # torch, numpy and Python each have their own for content that is not theirs
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DiffPoseError(f"{path}: training state of another configuration ({reason[:160]})") from None
+        return remarks

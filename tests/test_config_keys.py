@@ -174,6 +174,23 @@ def loading(script, tiny, monkeypatch):
     assert seen["pin_memory"] is False, "page-locked memory is for a GPU"
 
 
+@check("TRAIN.AUGMENT")
+def augment(script, make, tiny, monkeypatch):
+    import train as train_script
+
+    seen = []
+    monkeypatch.setattr(train_script, "augmented", lambda batches, **options: seen.append(options) or batches)
+    for value in ("false", "true"):
+        settings = (f"TRAIN.AUGMENT={value}", "TRAIN.NUM_STEPS=1", "TRAIN.SAVE_EVERY=0")
+        code, _, err = script("train", "--config", tiny, "--run_name", value, "--no_eval", "--do_not_use_wandb",
+                              "--set", *settings)  # fmt: skip
+        assert code == 0, err
+    assert [options["global_batch"] for options in seen] == [6]  # what it does: test_augmentation.py
+    with pytest.raises(DiffPoseError, match=r"TRAIN\.AUGMENT"):
+        make("TRAIN.AUGMENT=true", "MODEL.CONDITION_TYPE=pose_2d", "MODEL.CONDITION_KEY=p2d_gt",
+             "MODEL.CONDITION_DIM=32")  # fmt: skip
+
+
 @check("TRAIN.NUM_STEPS", "TRAIN.LR", "TRAIN.USE_STEP_LR", "TRAIN.USE_EXP_DECAY", "TRAIN.OPTIMIZER")
 def optimisation(make, tmp_path):
     config = make("TRAIN.NUM_STEPS=3000", "TRAIN.LR=0.01", "TRAIN.USE_STEP_LR=true", "TRAIN.USE_EXP_DECAY=true",

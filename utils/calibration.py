@@ -72,6 +72,12 @@ class CalibrationCounter:
         self._farther += farther.sum(0) / (self._counts.shape[1] - 1)
         self._frames += len(closer)
 
+    def merge(self, other: "CalibrationCounter") -> None:
+        """Count the frames that another counter of the same kind has counted."""
+        self._counts += other._counts
+        self._farther += other._farther
+        self._frames += other._frames
+
     def result(self) -> Calibration:
         """The calibration of all frames so far; ValueError when there are none."""
         if not self._frames:

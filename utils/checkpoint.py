@@ -4,9 +4,12 @@
 resume needs beyond it.
 """
 
+import contextlib
 import os
-import pickle
 import re
+import sys
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,50 +21,87 @@ from utils.errors import DiffPoseError
 
 # Present in some published state dicts and used by no configuration that lacks them here.
 UNUSED_PREFIXES = ("condition_emb.pos_proj.", "condition_emb.transformer.", "condition_emb.conf_out.")
+PARTIAL = ".partial"
 _STATE_NAME = re.compile(r"state-(\d+)\.pt")
 
 
 def save_atomic(content: object, path: str | os.PathLike[str]) -> None:
-    """torch.save under another name, then rename. Raises DiffPoseError when the disk is full or not writable."""
+    """torch.save under another name, then rename: whatever happens, the file is the old one or the new one.
+
+    Raises DiffPoseError when the disk is full or not writable.
+    """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}{PARTIAL}")
     try:
         with open(partial, "wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise DiffPoseError(f"{path}: cannot be written ({reason}): free some space or choose another folder") from None
+        if "DataLoader worker" in str(error):  # raised by a signal handler, wherever the program happens to be
+            raise
+        raise DiffPoseError(
+            f"{path}: cannot be written ({_why(error)}): free some space or choose another folder"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlast a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _why(error: BaseException) -> str:
+    """The reason for a failed save: torch.save covers the system's own error with one about its archive."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def load_file(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> dict:
-    """A checkpoint's dict, loaded with ``weights_only`` onto a device.
+    """A checkpoint's dict, loaded with ``weights_only`` onto a device: no code in it is run.
 
-    Raises DiffPoseError for a missing, truncated or foreign file.
+    Raises DiffPoseError for a missing, truncated or foreign file, and for one that would unpack to far more than its
+    own size.
     """
+    path = Path(path)
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        _check_archive(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about outdated storage types, which a reader can do nothing about
+            content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DiffPoseError(f"{path}: no such checkpoint") from None
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).strip().splitlines()
-        detail = reason[0][:160] if reason else type(error).__name__
-        raise DiffPoseError(f"{path}: not a readable checkpoint, or a truncated one ({detail})") from None
+    except DiffPoseError:
+        raise
+    except Exception as error:  # a damaged file makes the unpickler fail in every way there is
+        raise DiffPoseError(f"{path}: not a readable checkpoint, or a truncated one ({_why(error)})") from None
     if not isinstance(content, dict):
         raise DiffPoseError(f"{path}: holds a {type(content).__name__}, not the dict of a checkpoint")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse compressed archives: torch.save makes none, and few bytes could fill the memory."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            return
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > os.fstat(file.fileno()).st_size:
+            raise DiffPoseError(f"{path}: not a checkpoint as torch.save writes it: it is compressed or damaged")
 
 
 def load_weights(
@@ -80,7 +120,9 @@ def load_weights(
         raise DiffPoseError(f"{path}: has no {weights} weights (entry '{part}'): it is no model-*.pt of a training run")
     load_state(model, state, path)
     step = content.get("step", 0)
-    return int(step) if isinstance(step, int | float | Tensor) else 0
+    with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
+        return int(step)
+    return 0
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
@@ -120,27 +162,51 @@ def save_training_state(content: dict, folder: str | os.PathLike[str], *, step: 
 
 
 def load_training_state(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> tuple[dict, Path]:
-    """A training state from a file, or the newest readable one of a run folder; and the file it came from.
+    """A training state from a file, or the newest whole one of a run folder; and the file it came from.
 
-    A damaged newest state is passed over for the one before. Raises DiffPoseError when nothing can be read.
+    A damaged newest state is named on stderr and passed over for the one before. Raises DiffPoseError when none is
+    whole.
     """
     path = Path(path)
     if not path.is_dir():
-        return _checked_state(load_file(path, device=device), path), path
-    candidates = training_states(path)
+        return _whole_state(path, device), path
     problem = None
-    for candidate in candidates:
+    for candidate in training_states(path):
         try:
-            return _checked_state(load_file(candidate, device=device), candidate), candidate
+            return _whole_state(candidate, device), candidate
         except DiffPoseError as error:
+            print(f"warning: passed over: {error}", file=sys.stderr)
             problem = problem or error
     raise problem or DiffPoseError(f"{path}: holds no training state (state-<step>.pt) to resume from")
 
 
-def _checked_state(content: dict, path: Path) -> dict:
+def _whole_state(path: Path, device: torch.device | str) -> dict:
+    """A training state whose every byte is as it was written, by its archive's checksums."""
+    content = load_file(path, device=device)
     missing = [name for name in ("step", "model", "optimizer", "ema", "scaler", "seed") if name not in content]
     if missing:
         raise DiffPoseError(
             f"{path}: not a training state, it lacks {', '.join(missing)}: resume needs a state-<step>.pt"
         )
+    damaged = "damaged"
+    with contextlib.suppress(OSError, zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise DiffPoseError(f"{path}: damaged after it was written (checksum of {damaged.rpartition('/')[2]})")
+    parts = [content[name] for name in ("model", "optimizer", "ema", "scaler")]
+    if not all(isinstance(part, dict) for part in parts) or not isinstance(content["step"], int):
+        raise DiffPoseError(f"{path}: not a training state of this program")
     return content
+
+
+def clean_up(folder: str | os.PathLike[str], *, step: int) -> None:
+    """Ready a run folder to go on from ``step``: what a killed process left half written goes, and damaged states after
+    that step are set aside as ``*.damaged``, lest they count among the newest.
+    """
+    folder = Path(folder)
+    with contextlib.suppress(OSError):
+        for partial in folder.glob(f"*{PARTIAL}"):
+            partial.unlink(missing_ok=True)
+        for state in training_states(folder):
+            if int(_STATE_NAME.fullmatch(state.name)[1]) > step:
+                state.replace(state.with_name(f"{state.name}.damaged"))

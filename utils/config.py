@@ -36,6 +36,10 @@ def print_warning(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr)
 
 
+def ignore_warning(line: str) -> None:
+    """A ``report`` for processes that leave talking to another one."""
+
+
 def known_keys() -> dict[str, str]:
     """Every YAML key with its full path -> its one-line description, in the order of the file."""
     return {key: field.metadata["doc"] for key, field in _FIELDS.items()}

@@ -124,6 +124,7 @@ class TrainConfig(Section):
     batch_size_per_gpu: int = integer(32, "frames per step and device", minimum=1)
     gradient_accumulate_every: int = integer(2, "batches summed up before the optimiser steps", minimum=1)
     shuffle: bool = flag(True, "new order of the frames in every epoch")
+    augment: bool = flag(False, "vary heatmaps as other detectors and crops would")
     num_steps: int = integer(70_000, "optimiser steps", minimum=1)
     optimizer: str = choice("adam", ("adam", "adamw"), "adam, or adamw with weight decay 0.01", otherwise="adamw")
     lr: float = number(0.001, "learning rate", above=0.0)
@@ -221,6 +222,10 @@ def _check_together(config: Config) -> None:
     _need(
         from_heatmaps == (model.condition_key == "heatmaps"),
         f"MODEL.CONDITION_KEY: CONDITION_TYPE {kind} needs {keys}, got {model.condition_key}",
+    )
+    _need(
+        from_heatmaps or not config.train.augment,
+        f"TRAIN.AUGMENT: it varies heatmaps, and CONDITION_TYPE {kind} has none; set it to false",
     )
     _need(
         concatenated or model.denoiser_type != "base_concat",

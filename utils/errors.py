@@ -20,18 +20,31 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+def _which_process() -> str:
+    """Who speaks, when torchrun has started several."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return f"process {rank} of {size}: " if size != "1" else ""
+
+
 def run_script(main: Callable[[], int | None]) -> None:
     """Run a script's main function; a :class:`DiffPoseError` becomes one line on stderr and exit code 2."""
     try:
         code = main() or 0
     except DiffPoseError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {_which_process()}{one_line(error)}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
     except BrokenPipeError:
         # The reader of our output (head, less) went away: not an error, but nothing more may be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except Exception as error:
+        # torch's own class has this name; this module does without torch.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        way_out = "lower TRAIN.BATCH_SIZE_PER_GPU, TEST.BATCH_SIZE_PER_GPU, TEST.CHUNK or WORKERS"
+        print(f"error: {_which_process()}out of memory ({one_line(error)[:160]}): {way_out}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code)

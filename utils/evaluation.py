@@ -4,7 +4,7 @@ Numbers of three kinds are kept apart: *oracle* ones (best, worst, median, mean 
 ones score a single pose that was made of the hypotheses without the truth; *blind* ones never saw the image.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from utils.baselines import ImageBlindBaseline
 from utils.calibration import Calibration, CalibrationCounter
+from utils.consensus import Estimator, mean_pose
+from utils.distributed import SINGLE, Processes
 from utils.errors import DiffPoseError
 from utils.geometry import coordinate_major
 from utils.metrics import METRICS, best_so_far, cps_curve, pose_scores, reduce_hypotheses, spread, truth_ranks
@@ -24,14 +26,6 @@ ALL_FRAMES = "all"
 CURVES = ("mpjpe", "pa_mpjpe")
 # Bounds the temporaries of one scoring call to a few tens of MB, whatever the batch size.
 POSES_PER_CHUNK = 16_384
-
-Estimator = Callable[[Tensor], Tensor]
-
-
-def mean_pose(hypotheses_mm: Tensor) -> Tensor:
-    """The averaged hypothesis (B, J, 3) of (B, H, J, 3): the simplest single pose that needs no truth."""
-    return hypotheses_mm.mean(1)
-
 
 DEFAULT_ESTIMATORS: Mapping[str, Estimator] = {"mean_pose": mean_pose}
 
@@ -99,15 +93,16 @@ def _concatenate(parts: list[FrameScores]) -> FrameScores:
 
 
 def score_frames(hypotheses_mm: Tensor, z0_mm: Tensor | None, gt_mm: Tensor, skeleton: Skeleton, *,
-                 estimators: Mapping[str, Estimator] | None = None, blind_mean_pose: Tensor | None = None,
-                 blind_mm: Tensor | None = None) -> FrameScores:  # fmt: skip
+                 estimators: Mapping[str, Estimator] | None = None, heatmaps: Tensor | None = None,
+                 blind_mean_pose: Tensor | None = None, blind_mm: Tensor | None = None) -> FrameScores:  # fmt: skip
     """Score B frames; all poses root-centred, mm, evaluation frame, on one device.
 
     Args:
         hypotheses_mm: (B, H, J, 3).
         z0_mm: (B, J, 3) zero-noise estimate, or None.
         gt_mm: (B, J, 3).
-        estimators: key -> function that makes one pose (B, J, 3) of hypotheses (B, H, J, 3); the mean pose by default.
+        estimators: key -> rule of :mod:`utils.consensus`, left out where it gives None; the mean pose by default.
+        heatmaps: (B, 16, 64, 64) for the rules that look at them, or None.
         blind_mean_pose: (J, 3), and ``blind_mm`` (B, H', J, 3): the image-blind baselines, or None.
 
     Raises:
@@ -123,7 +118,9 @@ def score_frames(hypotheses_mm: Tensor, z0_mm: Tensor | None, gt_mm: Tensor, ske
     for part in torch.arange(len(gt_mm)).split(max(1, POSES_PER_CHUNK // hypotheses_mm.shape[1])):
         chosen = slice(int(part[0]), int(part[-1]) + 1)
         truth, hypotheses = gt_mm[chosen], hypotheses_mm[chosen]
-        singles = {key: estimate(hypotheses) for key, estimate in estimators.items()}
+        maps = None if heatmaps is None else heatmaps[chosen]
+        singles = {key: estimate(hypotheses, maps) for key, estimate in estimators.items()}
+        singles = {key: pose for key, pose in singles.items() if pose is not None}
         if z0_mm is not None:
             singles["zero_noise"] = z0_mm[chosen]
         if blind_mean_pose is not None:
@@ -233,6 +230,18 @@ class _Totals:
             lengths = np.sqrt(np.square(frames.spread[:, 1:], dtype=np.float64).sum(-1))
             self.sharpness += float(lengths.mean(-1).sum())
 
+    def merge(self, other: "_Totals") -> None:
+        """Add the frames that another process has scored: those after this one's."""
+        self.groups += other.groups
+        for row, parts in other.scores.items():
+            self.scores.setdefault(row, []).extend(parts)
+        for group, curve in other.curves.items():
+            self.curves[group] = self.curves.get(group, 0.0) + curve
+        if self.calibration is not None:
+            self.calibration.merge(other.calibration)
+            self.spread = self.spread + other.spread
+            self.sharpness += other.sharpness
+
 
 def _as_dict(averages: np.ndarray) -> dict[str, float]:
     return {metric.key: float(value) for metric, value in zip(METRICS, averages, strict=True)}
@@ -288,19 +297,21 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
              groups: Mapping[int, str] | None = None, averaging: str = BY_FRAME,
              expected_groups: Sequence[str] = (), blind: ImageBlindBaseline | None = None,
              estimators: Mapping[str, Estimator] | None = None,
-             skipped_rows: Sequence[int] = ()) -> SplitResult:  # fmt: skip
+             skipped_rows: Sequence[int] = (), processes: Processes = SINGLE) -> SplitResult | None:  # fmt: skip
     """Score a stream of batches; memory does not grow with frames x H x J.
 
     Args:
         batches: dicts with ``row`` (B,), ``hypotheses_mm`` (B, H, J, 3), ``gt_mm`` (B, J, 3), optionally ``z0_mm``
-            (B, J, 3) or None and ``valid`` (B,) bool: rows that are not valid are left out and listed as skipped.
+            (B, J, 3) or None, ``heatmap`` (B, 16, 64, 64) and ``valid`` (B,) bool: rows that are not valid are left out
+            and listed as skipped.
             Poses are root-centred, mm, evaluation frame; tensors of any device, or arrays.
         groups: row -> action (or TS1..TS6); without it all frames form one group.
         averaging: 'by action': each metric over a group's frames, then over the groups present; or 'by frame'.
         expected_groups: groups that should be there; those without a frame are reported by name.
         blind: adds the image-blind rows.
-        estimators: key -> function that makes one usable pose of the hypotheses; the mean pose by default.
+        estimators: key -> rule of :mod:`utils.consensus` that makes one usable pose; the mean pose by default.
         skipped_rows: rows that the caller already left out.
+        processes: those that each score a part of the split; the main one alone gets the result, the others None.
 
     Raises:
         DiffPoseError: no frame, a pose that is not finite, or a row that no group is known for.
@@ -328,14 +339,22 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
         totals = totals or _Totals(skeleton, num_hypotheses)
         if num_hypotheses != totals.num_hypotheses:
             raise ValueError(f"batches of {totals.num_hypotheses} and of {num_hypotheses} hypotheses in one split")
+        if (heatmaps := batch.get("heatmap")) is not None:
+            heatmaps = torch.as_tensor(heatmaps)[torch.from_numpy(valid)].to(poses["hypotheses_mm"].device)
         unknown = [row for row in rows.tolist() if groups is not None and row not in groups]
         if unknown:
             raise DiffPoseError(f"split '{info.split}': row {unknown[0]} is not among the rows of the data file")
         frames = score_frames(
             poses["hypotheses_mm"], poses.get("z0_mm"), poses["gt_mm"], skeleton, estimators=estimators,
-            blind_mean_pose=blind and blind.mean_pose, blind_mm=blind and blind.draw(rows),
+            heatmaps=heatmaps, blind_mean_pose=blind and blind.mean_pose, blind_mm=blind and blind.draw(rows),
         )  # fmt: skip
         totals.add(frames, [ALL_FRAMES if groups is None else groups[row] for row in rows.tolist()])
+    collected = processes.gather((totals, skipped))
+    if not processes.is_main:
+        return None
+    totals, *others = [part for part, _ in collected if part is not None] or [None]
+    for other in others:
+        totals.merge(other)
     if totals is None:
         raise DiffPoseError(f"split '{info.split}' has no frame to score: check its subjects, actions and stride")
-    return _summarise(totals, info, averaging, expected_groups, skipped)
+    return _summarise(totals, info, averaging, expected_groups, [row for _, rows in collected for row in rows])

@@ -12,6 +12,7 @@ Layout, all under ``/predictions``:
 Only ``hypotheses`` and ``row`` are needed to be scored.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ GROUP = "predictions"
 FRAME = "root-centred, x right, y up, z towards the camera"
 POSES_PER_HDF5_CHUNK = 256
 OPTIONAL_POSES = ("z0", "gt_mm")
+# What a file of anyone's may ask to be read: frames, numbers a frame, bytes a chunk.
+MAX_FRAMES, MAX_NUMBERS, MAX_CHUNK = 20_000_000, 2**25, 2**28
 
 
 class PredictionWriter:
@@ -56,7 +59,10 @@ class PredictionWriter:
             reason = error.strerror or error
             raise DiffPoseError(f"{self._path}: cannot be written ({reason}): choose another folder") from error
         group = self._file.create_group(GROUP)
-        group.attrs.update({key: value for key, value in self._attrs.items() if value is not None})
+        for key, value in self._attrs.items():
+            if value is not None:
+                # Text of fixed length: libhdf5 can hang on a damaged one of variable length.
+                group.attrs[key] = np.bytes_(value.encode()) if isinstance(value, str) and value else value
         return self
 
     def append(self, batch: Mapping) -> None:
@@ -111,15 +117,28 @@ class PredictionFile:
     def __init__(self, path: str | Path, *, skeleton: Skeleton, num_rows: int | None = None):
         self._path = Path(path)
         self._skeleton = skeleton
-        with self._open() as file:
-            if GROUP not in file or not isinstance(file[GROUP], h5py.Group):
+        with self._reading(), self._open() as file:
+            if not isinstance(file.get(GROUP), h5py.Group):
                 raise DiffPoseError(f"{self._path}: no group '/{GROUP}': not a file of predictions")
             group = file[GROUP]
             self._check_fields(group)
             self.rows = group["row"][:].astype(np.int64)
             self.num_hypotheses = int(group["hypotheses"].shape[1])
-            self.attrs = dict(group.attrs)
+            self.attrs = {key: _text(value) for key, value in group.attrs.items()}
         self._check_rows(num_rows)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Whatever h5py raises for a damaged file, as one line."""
+        try:
+            yield
+        except DiffPoseError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).strip("'\"").split())[:200] or type(error).__name__
+            raise DiffPoseError(
+                f"{self._path}: cannot be read ({reason}): the file is damaged, make it again"
+            ) from error
 
     def _open(self) -> h5py.File:
         if not self._path.is_file():
@@ -133,6 +152,8 @@ class PredictionFile:
         for name in ("hypotheses", "row"):
             if name not in group:
                 raise DiffPoseError(f"{self._path}: field '/{GROUP}/{name}' is missing: hypotheses and row are needed")
+        for name in ("hypotheses", "row", *OPTIONAL_POSES):
+            self._check_storage(group, name)
         frames, joints = len(group["row"]), self._skeleton.num_joints
         shape = group["hypotheses"].shape
         if len(shape) == 4 and shape[3] == 3 and shape[2] != joints:
@@ -146,9 +167,27 @@ class PredictionFile:
         for name in OPTIONAL_POSES:
             if name in group and group[name].shape != (frames, joints, 3):
                 raise DiffPoseError(f"{self._path}: {name} must be ({frames}, {joints}, 3), got {group[name].shape}")
-        units = group.attrs.get("units", "mm")
-        if units != "mm":
-            raise DiffPoseError(f"{self._path}: units are '{units}', must be 'mm': convert the poses")
+        units = _text(group.attrs.get("units", "mm"))
+        if not isinstance(units, str) or units != "mm":
+            raise DiffPoseError(
+                f"{self._path}: units are '{' '.join(str(units).split())[:40]}', must be 'mm': convert the poses"
+            )
+
+    def _check_storage(self, group: h5py.Group, name: str) -> None:
+        """Refuse fields that lie in other files, hold no numbers, or whose reading would take memory without bound."""
+        if name not in group:
+            return
+        where = f"{self._path}: '/{GROUP}/{name}'"
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise DiffPoseError(f"{where} is a link to elsewhere: store the data in the file itself")
+        field = group[name]
+        if not isinstance(field, h5py.Dataset) or not field.ndim or field.dtype.kind not in "fiu":
+            raise DiffPoseError(f"{where} must be an array of numbers")
+        if field.is_virtual or field.external:
+            raise DiffPoseError(f"{where} is stored in another file: store the data in the file itself")
+        chunk = np.prod(field.chunks or (1,), dtype=np.float64) * field.dtype.itemsize
+        if len(field) > MAX_FRAMES or np.prod(field.shape[1:], dtype=np.float64) > MAX_NUMBERS or chunk > MAX_CHUNK:
+            raise DiffPoseError(f"{where} has shape {field.shape}, chunks {field.chunks}: more than is read")
 
     def _check_rows(self, num_rows: int | None) -> None:
         if not len(self.rows):
@@ -199,9 +238,15 @@ class PredictionFile:
         """Poses of some frames, root-centred: other projects may centre theirs elsewhere."""
         contiguous = chosen[-1] - chosen[0] + 1 == len(chosen)
         where = slice(chosen[0], chosen[-1] + 1) if contiguous else chosen
-        poses = group[name][where].astype(np.float32, copy=False)
+        with self._reading():
+            poses = group[name][where].astype(np.float32, copy=False)
         finite = np.isfinite(poses).reshape(len(poses), -1).all(1)
         if not finite.all():
             row = self.rows[chosen[np.flatnonzero(~finite)[0]]]
             raise DiffPoseError(f"{self._path}: {name} of row {row} holds a number that is not finite")
         return poses - poses[..., :1, :]
+
+
+def _text(value: object) -> object:
+    """An attribute, as text where it is bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -5,6 +5,7 @@ batch. So they depend on neither batch size, chunks of hypotheses, loader worker
 resumed or sharded without changing its numbers.
 """
 
+import random
 import zlib
 from collections.abc import Iterator, Sequence
 
@@ -97,3 +98,29 @@ class StepDraws:
         """Uniform integers in 0..high-1, (B,)."""
         source = self._generator(purpose)
         return torch.randint(high, (self.global_batch,), generator=source, device=self.device)[self.part_of_batch]
+
+
+def generator_states(device: torch.device | str = "cpu") -> dict[str, object]:
+    """The states of Python's, numpy's and torch's global generators, in types that load with ``weights_only``.
+
+    No draw of the system depends on them: they are kept for code that is plugged in and draws from them.
+    """
+    kind, keys, *rest = np.random.get_state()
+    states = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.device(device).type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_generators(states: dict[str, object], device: torch.device | str = "cpu") -> None:
+    """Put the global generators back to what :func:`generator_states` gave."""
+    random.setstate(states["python"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"].cpu())
+    if "cuda" in states and torch.device(device).type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)

@@ -1,5 +1,6 @@
 """Logging of a run: a local JSONL file always, Weights & Biases where wanted. The only user of wandb."""
 
+import contextlib
 import json
 import sys
 import time
@@ -49,33 +50,58 @@ class Tracker:
         """The W&B run's id, if there is a run."""
         return getattr(self._run, "id", None)
 
-    def open_folder(self, folder: Path) -> None:
-        """Start the local log in a run folder; a resumed run goes on in the same file."""
+    def open_folder(self, folder: Path, *, step: int | None = None) -> None:
+        """Start the local log in a run folder, or go on with it: a run resumed at ``step`` after that step's lines."""
+        path = folder / "log.jsonl"
         try:
-            self._file = open(folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+            kept = [line for line in _lines(path) if step is None or line["step"] <= step]
+            partial = path.with_name(f"{path.name}.partial")
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            partial.replace(path)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise DiffPoseError(f"{folder}: the log can't be written ({error.strerror})") from None
 
     def log(self, step: int, **numbers: float) -> None:
-        """Log numbers of a step."""
+        """Log numbers of a step. Neither a full disk nor W&B stops a run here: each is named once and left out."""
         if self._file:
             line = json.dumps({"step": step, "time": round(time.time(), 3), **numbers})
-            self._file.write(line + "\n")
-            self._file.flush()
+            try:
+                self._file.write(line + "\n")
+                self._file.flush()
+            except OSError as error:
+                print(f"warning: {self._file.name}: can't be written ({error.strerror}), going on", file=sys.stderr)
+                self._close_file()
         if self._run:
             try:
                 self._run.log(numbers, step=step)
             except Exception as error:
                 self._without_wandb(error)
 
+    def _close_file(self) -> None:
+        if self._file:
+            with contextlib.suppress(OSError):  # what could not be written before can't be now
+                self._file.close()
+            self._file = None
+
     def close(self) -> None:
         """Close the log and the W&B run."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        self._close_file()
         if self._run:
             try:
                 self._run.finish()
             except Exception as error:
                 self._without_wandb(error)
             self._run = None
+
+
+def _lines(path: Path) -> list[dict]:
+    """The entries of a log, without what a killed process left of its last one."""
+    found = []
+    if path.exists():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(text)
+                if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                    found.append(entry)
+    return found

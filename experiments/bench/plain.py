@@ -121,7 +121,7 @@ def align(poses: Tensor, truth: Tensor) -> Tensor:
 
 def all_metrics(hypotheses: Tensor, truth: Tensor, skeleton: Skeleton) -> dict[str, Tensor]:
     """Every metric of (B, H, J, 3) hypotheses and (B, J, 3) truths, one after the other, alignment each time anew."""
-    batch, count, joints, _ = hypotheses.shape
+    batch, count = hypotheses.shape[:2]
     flat, target = hypotheses.flatten(0, 1), truth[:, None].expand_as(hypotheses).flatten(0, 1)
     scores = {
         "mpjpe": (flat - target).norm(dim=-1).mean(-1),

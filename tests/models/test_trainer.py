@@ -219,6 +219,9 @@ def test_state_of_another_seed_or_configuration_is_refused():
     with pytest.raises(DiffPoseError, match="--seed 1"):
         trainer(seed=2).load_state_dict(state, "state-1.pt")
     wider = parse_config({"MODEL": MODEL | {"CONDITION_DIM": 16}, "TRAIN": {"AMP": False}})
+    with pytest.raises(DiffPoseError, match=r"state-1\.pt: .*\(MODEL\.CONDITION_DIM was 8, is 16"):
+        Trainer(build_model(wider), wider, seed=1).load_state_dict(state, "state-1.pt")
+    del state["run"]
     with pytest.raises(DiffPoseError, match=r"state-1\.pt.*another configuration.*upscale\.weight"):
         Trainer(build_model(wider), wider, seed=1).load_state_dict(state, "state-1.pt")
 

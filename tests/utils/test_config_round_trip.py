@@ -25,6 +25,7 @@ COUPLED = (
     "MODEL.CONDITION_KEY",
     "MODEL.EXTRA.FULL_HEATMAP",
     "MODEL.EXTRA.NO_REPLACEMENT",
+    "TRAIN.AUGMENT",
 )
 BASES = (
     {},
@@ -39,6 +40,7 @@ BASES = (
         "MODEL.CONDITION_TYPE": "embedded_poseformer",
         "MODEL.CONDITION_KEY": "heatmaps",
         "MODEL.EXTRA.FULL_HEATMAP": True,
+        "TRAIN.AUGMENT": True,
     },
 )
 WORDS = st.text(max_size=12) | st.sampled_from(

@@ -132,7 +132,8 @@ def test_blind_baseline_leaves_unusable_poses_out():
 
 def test_estimators_add_usable_rows():
     batch = sampled()
-    result = evaluate([batch], skeleton=H36M17, info=INFO, estimators={"first": lambda hypotheses: hypotheses[:, 0]})
+    first = {"first": lambda hypotheses, heatmaps: hypotheses[:, 0]}
+    result = evaluate([batch], skeleton=H36M17, info=INFO, estimators=first)
     assert result.rows["first"]["mpjpe"] == pytest.approx(result.best_of_n["mpjpe"][0], rel=1e-5)
     assert "mean_pose" not in result.rows
     assert "best" in evaluate([batch], skeleton=H36M17, info=INFO, estimators={}).rows

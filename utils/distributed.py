@@ -1,0 +1,169 @@
+"""Several processes that work as one, as torchrun starts them: gloo between CPUs, NCCL between GPUs.
+
+Every process runs the same script on its part of the data. Process 0 alone writes files, logs and talks to the user.
+"""
+
+import contextlib
+import datetime
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from utils.devices import choose_device
+from utils.errors import DiffPoseError
+
+# How long one process waits for another that neither answers nor closes its connection, such as a lost machine.
+TIMEOUT = datetime.timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among the ``world_size`` ones of a run; the default is a run of one, where every method is free.
+
+    ``local_rank``: the place among those on the same machine, which decides the GPU; ``on_this_machine``: their number.
+    Methods that need the others raise DiffPoseError, one line, when one of them has ended.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    on_this_machine: int = 1
+
+    @classmethod
+    def from_environment(cls) -> "Processes":
+        """What torchrun says. Raises DiffPoseError for variables that torchrun would not set so."""
+        names = {"rank": "RANK", "world_size": "WORLD_SIZE", "local_rank": "LOCAL_RANK",
+                 "on_this_machine": "LOCAL_WORLD_SIZE"}  # fmt: skip
+        if os.environ.get("WORLD_SIZE", "1") == "1":
+            return cls()
+        wrong = [name for name in names.values() if not os.environ.get(name, "").isdecimal()]
+        if wrong or "MASTER_ADDR" not in os.environ:
+            raise DiffPoseError(
+                f"WORLD_SIZE is set but {', '.join(wrong) or 'MASTER_ADDR'} not as torchrun would: start several "
+                "processes with torchrun, or unset WORLD_SIZE for one"
+            )
+        return cls(**{field: int(os.environ[name]) for field, name in names.items()})
+
+    @property
+    def is_main(self) -> bool:
+        """This process writes, logs and prints."""
+        return self.rank == 0
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What to add to the key of draws that differ between processes; empty for the main one."""
+        return (self.rank,) if self.rank else ()
+
+    def device(self, name: str) -> torch.device:
+        """The device of this process: with ``auto`` or ``cuda`` each takes a GPU of its own.
+
+        Raises DiffPoseError when the machine has fewer GPUs than processes.
+        """
+        device = choose_device(name)
+        if self.world_size == 1 or device.type == "cpu":
+            return device
+        if device.type != "cuda":
+            raise DiffPoseError(f"--device {device.type}: several processes work on cpu or cuda only")
+        if device.index is not None or torch.cuda.device_count() < self.on_this_machine:
+            raise DiffPoseError(
+                f"--device {device}: {self.on_this_machine} processes need a GPU each, this machine has "
+                f"{torch.cuda.device_count()}: start as many processes as GPUs, with --device cuda, or use --device cpu"
+            )
+        torch.cuda.set_device(self.local_rank)
+        return torch.device("cuda", self.local_rank)
+
+    @contextlib.contextmanager
+    def joined(self, device: torch.device) -> Iterator[None]:
+        """Connected to the other processes for as long as the block lasts."""
+        if self.world_size == 1:
+            yield
+            return
+        # Small messages between hosts always go over gloo, so that asking for one never waits for a GPU.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        with self._contact("starting"):
+            dist.init_process_group(backend, timeout=TIMEOUT)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(RuntimeError):
+                dist.destroy_process_group()
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace every gradient by its mean over the processes; returns the mean of the scalar ``loss``.
+
+        All go in one message. With equal parts of a batch the means are those of the whole batch.
+        """
+        if self.world_size == 1:
+            return loss
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        message = torch.cat([loss.to(gradients[0]).reshape(1), *(gradient.flatten() for gradient in gradients)])
+        with self._contact("sharing gradients"):
+            dist.all_reduce(message)
+        message /= self.world_size
+        parts = message[1:].split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return message[0].to(loss)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process, the same answer in all of them."""
+        if self.world_size == 1:
+            return flag
+        message = torch.tensor(int(flag))
+        with self._contact("taking a step"):
+            dist.all_reduce(message)
+        return bool(message)
+
+    def broadcast(self, value: Any) -> Any:
+        """The main process's value, in every process; it must be picklable."""
+        if self.world_size == 1:
+            return value
+        message = [value if self.is_main else None]
+        with self._contact("sharing the training state"):
+            dist.broadcast_object_list(message)
+        return message[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value in order of rank, in the main process; an empty list in the others."""
+        if self.world_size == 1:
+            return [value]
+        message = [None] * self.world_size if self.is_main else None
+        with self._contact("collecting results"):
+            dist.gather_object(value, message)
+        return message or []
+
+    def rounds(self, items: Iterable[Any], share: Callable[[Any], Any]) -> Iterator[tuple[Any, list[Any]]]:
+        """This process's items, each with what all processes ``share`` of theirs in this round (in the main one).
+
+        A process whose items have come to their end goes on with None until all have.
+        """
+        end = object()
+        for item in chain(items, repeat(end)):
+            ended = item is end
+            if not self.any(not ended):
+                return
+            shared = self.gather(None if ended else share(item))
+            yield None if ended else item, [other for other in shared if other is not None]
+
+    @contextlib.contextmanager
+    def _contact(self, doing: str) -> Iterator[None]:
+        """A broken connection as one line; the process that broke it has said why itself, or was killed."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+            raise DiffPoseError(
+                f"lost another process while {doing} ({reason}): it ended or its machine is gone; "
+                "a training goes on from its last checkpoint with --run_name NAME --resume"
+            ) from None
+
+
+SINGLE = Processes()
