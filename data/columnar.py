@@ -7,7 +7,7 @@ larger chunks, so that they can be read without touching a heatmap.
 import contextlib
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -24,14 +24,88 @@ _SMALL_CHUNK_BYTES = 32 * 1024
 _DEFAULT_ATTRS = {"detector": "unknown", "units": "gt_3d in mm, image positions in px", "hard_subset": "not stated"}
 
 
-def encode_heatmap(heatmap: np.ndarray, *, level: int = 4) -> bytes:
+def encode_heatmap(heatmap: np.ndarray, *, level: int | None = 4) -> bytes:
     """The stored form of one row's heatmaps (16, 64, 64): bytes shuffled, then deflated at ``level`` (0-9).
+
+    None is the form without compression.
 
     Compressing is most of the work of writing. Worker processes can do it and hand the bytes to
     :meth:`ColumnarWriter.append` in place of the array.
     """
     values = np.ascontiguousarray(heatmap, dtype="<f2")
+    if level is None:
+        return values.tobytes()
     return zlib.compress(np.ascontiguousarray(values.view(np.uint8).reshape(-1, 2).T), level)
+
+
+def read_blocks(
+    split: h5py.Group, path: str | os.PathLike, *, rows: int = 256
+) -> Iterator[dict[str, np.ndarray | list[bytes]]]:
+    """The rows of a split that :class:`ColumnarWriter` wrote, in blocks that :meth:`ColumnarWriter.append` takes.
+
+    Heatmaps come in their stored form, which a writer with the same compression takes over as it is. Raises
+    DiffPoseError, naming ``path``, when the split cannot be read.
+    """
+    try:
+        heatmaps = split["heatmap"]
+        total = len(heatmaps)
+        for start in range(0, total, rows):
+            stop = min(start + rows, total)
+            block = {name: column[start:stop] for name, column in split.items() if name != "heatmap"}
+            block["heatmap"] = [heatmaps.id.read_direct_chunk((row, 0, 0, 0))[1] for row in range(start, stop)]
+            yield block
+    except (OSError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise DiffPoseError(f"{path}: cannot be read ({reason}): delete it and run again") from error
+
+
+class _KeptError:
+    """A file for HDF5 to write to whose writes always seem to succeed; the first error is kept in ``error``.
+
+    HDF5 does not survive a full disk: it tries again while closing, and ends the process. So the failure is noticed by
+    the writer instead, which gives the file up.
+    """
+
+    def __init__(self, path: Path):
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+        self.seek, self.tell = self._file.seek, self._file.tell
+        self.read, self.readinto = self._file.read, self._file.readinto
+
+    def write(self, data: memoryview) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while len(rest) and self.error is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int) -> int:
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def check(self) -> None:
+        """Raise the kept error."""
+        if self.error is not None:
+            raise self.error
+
+    def close(self, *, keep: bool) -> None:
+        """With ``keep`` the content is on the disk afterwards, or an OSError is raised."""
+        try:
+            if keep:
+                self.check()
+                # Before the file gets its name: a power cut must not leave an empty one under it.
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 class ColumnarWriter:
@@ -76,22 +150,26 @@ class ColumnarWriter:
         }  # fmt: skip
         self._partial = self.path.with_name(self.path.name + ".partial")
         self._file: h5py.File | None = None
+        self._disk: _KeptError | None = None
         self.num_rows: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = h5py.File(self._partial, "w", libver=_FORMAT_VERSION)
+            self._disk = _KeptError(self._partial)
+            self._file = h5py.File(self._disk, "w", libver=_FORMAT_VERSION)
         except OSError as error:
             raise self._failure(error) from error
         root = self._file.create_group("dataset")
         for name, value in self._attrs.items():
-            root.attrs[name] = value
+            # Of fixed length: a damaged text of variable length makes libhdf5 loop without end.
+            root.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
         try:
             self._file.close()
+            self._disk.close(keep=kind is None)
             if kind is None and not self.num_rows:
                 raise DiffPoseError(f"{self.path}: not written, since there were no rows to write")
             if kind is None:
@@ -121,10 +199,11 @@ class ColumnarWriter:
             for name, values in arrays.items():
                 column = group[name]
                 column.resize(start + count, axis=0)
-                if name == "heatmap" and self._level is not None:
+                if name == "heatmap":
                     self._write_heatmaps(column, start, values)
                 else:
                     column[start:] = values
+            self._disk.check()
         except (OSError, RuntimeError) as error:
             raise self._failure(error) from error
         self.num_rows[split] = start + count
@@ -155,8 +234,8 @@ class ColumnarWriter:
                 field.name, shape=(0, *field.shape), maxshape=(None, *field.shape), dtype=field.dtype,
                 chunks=(chunk_rows, *field.shape), **options,
             )  # fmt: skip
-            column.attrs["unit"] = field.unit
-            column.attrs["frame"] = field.frame
+            column.attrs["unit"] = np.bytes_(field.unit.encode() or b" ")
+            column.attrs["frame"] = np.bytes_(field.frame.encode() or b" ")
         return group
 
     def _write_heatmaps(self, column: h5py.Dataset, start: int, values: np.ndarray | Sequence[bytes]) -> None:
@@ -177,8 +256,6 @@ class ColumnarWriter:
         for name, field in self.fields.items():
             values = columns[name]
             encoded = name == "heatmap" and len(values) > 0 and isinstance(values[0], bytes)
-            if encoded and self._level is None:
-                raise ValueError("encoded heatmaps need heatmap_compression='gzip'")
             array = values if encoded else self._converted(field, values)
             if len(array) != count:
                 raise DiffPoseError(f"{self.path}: column '{name}' has {len(array)} rows, 'action' has {count}")

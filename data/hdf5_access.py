@@ -55,6 +55,19 @@ def reading(path: Path, what: str, way_out: str = MAKE_AGAIN) -> Iterator[None]:
         raise DiffPoseError(f"{path}: {what} cannot be read ({reason(error)}): {way_out}") from error
 
 
+def text_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str = "") -> str:
+    """An attribute as text; ``default`` where there is none.
+
+    Text of variable length is refused unread, as a ValueError: a damaged one makes libhdf5 loop without end.
+    """
+    if name not in item.attrs:
+        return default
+    if item.attrs.get_id(name).dtype.hasobject:
+        raise ValueError(f"attribute '{name}' is text of variable length, not of fixed length")
+    value = item.attrs[name]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def open_hdf5(path: Path, dataset: str, *, cache_bytes: int = 0) -> h5py.File:
     """Open for reading, with a chunk cache of ``cache_bytes`` a dataset.
 

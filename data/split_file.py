@@ -7,7 +7,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data.hdf5_access import MAKE_AGAIN, check_field, check_storage, listed, member, open_hdf5, read_rows, reading
+from data.hdf5_access import (
+    MAKE_AGAIN,
+    check_field,
+    check_storage,
+    listed,
+    member,
+    open_hdf5,
+    read_rows,
+    reading,
+    text_attribute,
+)
 from data.published_table import build_index, check_table, fitting_indexes
 from data.row_meta import RowMeta
 from data.schema import (
@@ -124,11 +134,10 @@ class SplitFile:
         return found
 
     def _open_columns(self, file: h5py.File, group: h5py.Group) -> None:
-        attrs = file["dataset"].attrs
         with reading(self.path, "attributes of '/dataset'"):
-            kept = {name: attrs.get(name, "not stated") for name in ("dataset", "schema_version", "source", "detector")}
-            kept = {name: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for name, v in kept.items()}
-            kept = {name: " ".join(str(value).split())[:200] for name, value in kept.items()}
+            names = ("dataset", "schema_version", "source", "detector")
+            kept = {name: text_attribute(file["dataset"], name, "not stated") for name in names}
+            kept = {name: " ".join(value.split())[:200] for name, value in kept.items()}
         if kept["dataset"] != self.dataset:
             raise DiffPoseError(
                 f"{self.path}: holds dataset '{kept['dataset']}', "

@@ -79,6 +79,11 @@ def write_columnar(path: Path, dataset: str, splits: Mapping[str, Mapping[str, n
     return path
 
 
+def attributes(item: h5py.Group) -> dict[str, object]:
+    """The attributes of a group or dataset, texts as str."""
+    return {name: v.decode() if isinstance(v, bytes) else v for name, v in item.attrs.items()}
+
+
 def write_large_columnar(path: Path, num_rows: int, *, split: str = "trainset") -> Path:
     """Many rows of tiny stored size: all share one of a few sparse heatmaps. ``gt_3d`` holds the row number."""
     columns = make_columns("h36m", 16, split=split)

@@ -25,11 +25,16 @@ def weights(folder, part="model"):
     return torch.load(folder / "model-final.pt", weights_only=True)[part]
 
 
+# Rules that choose among hypotheses: where two are as good, rounding decides, and a frame's pose changes as a whole.
+CHOOSING = {"heatmap_best", "heatmap_mean", "medoid"}
+
+
 def same_numbers(a, b, within=1e-3):
     for ours, theirs in zip(a, b, strict=True):
         for row, scores in ours["rows"].items():
             for key, value in scores.items():
-                assert value == pytest.approx(theirs["rows"][row][key], abs=within, rel=1e-4), (row, key)
+                relative = 0.01 if row in CHOOSING else 1e-5
+                assert value == pytest.approx(theirs["rows"][row][key], abs=within, rel=relative), (row, key)
 
 
 def test_training_leaves_a_whole_run_folder(trained):

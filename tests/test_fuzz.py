@@ -74,11 +74,6 @@ def hdf5_files(folder):
     paths = [write_columnar(folder / "columnar.h5", "h36m", splits),
              write_published(folder / "plain.h5", "h36m", splits),
              write_published(folder / "packed.h5", "h36m", splits, chunk_rows=2, compression=1)]  # fmt: skip
-    with h5py.File(paths[0], "r+") as file:
-        attrs = file["dataset"].attrs
-        for name, value in dict(attrs).items():
-            # libhdf5 itself hangs on some damaged texts of variable length, which no check of ours can come before.
-            attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
     return [path.read_bytes() for path in paths]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 
+from data.hdf5_access import text_attribute
 from data.preprocessing.joint_names import read_mapping
 from data.preprocessing.mocap_build import SOURCE, load_takes, write_takes
 from data.preprocessing.mocap_plan import PlannedTake, find_files, plan_takes
@@ -48,8 +49,8 @@ def check_target(path: Path, *, force: bool) -> None:
         return
     try:
         with h5py.File(path, "r", locking=False) as file:
-            ours = str(file["dataset"].attrs["source"]).startswith(SOURCE)
-    except (OSError, KeyError, RuntimeError):
+            ours = text_attribute(file["dataset"], "source").startswith(SOURCE)
+    except (OSError, KeyError, RuntimeError, ValueError):
         ours = False
     if not ours:
         raise DiffPoseError(f"{path}: is there and not made by this script: move it, or replace it with --force")

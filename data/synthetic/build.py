@@ -17,6 +17,7 @@ import numpy as np
 
 from data.ambiguity import HARD_SUBSET_RULE
 from data.columnar import ColumnarWriter, encode_heatmap
+from data.hdf5_access import text_attribute
 from data.schema import ACTIONS, SUBJECTS
 from data.synthetic.actions import perform
 from data.synthetic.bodies import subject_body
@@ -163,7 +164,7 @@ def existing_parameters(path: Path) -> BuildParameters | None:
         return None
     try:
         with h5py.File(path) as file:
-            return BuildParameters(**json.loads(file["dataset"].attrs["parameters"]))
+            return BuildParameters(**json.loads(text_attribute(file["dataset"], "parameters")))
     except (OSError, KeyError, TypeError, ValueError):
         raise DiffPoseError(
             f"{path} exists and is not an embedded benchmark: choose another --output or overwrite it with --force"

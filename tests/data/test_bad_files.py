@@ -123,8 +123,16 @@ def test_a_file_of_another_dataset_or_version_is_refused(tmp_path):
         file["dataset"].attrs["schema_version"] = 99
     fails(path, "schema version 99", dataset="3DHP")
     with h5py.File(path, "r+") as file:
-        file["dataset"].attrs["schema_version"] = "new"
+        file["dataset"].attrs["schema_version"] = np.bytes_("new")
     fails(path, "schema version new", dataset="3DHP")
+
+
+def test_text_of_variable_length_is_refused_unread(tmp_path):
+    """libhdf5 loops without end on a damaged one, so none is ever read."""
+    path = write_columnar(tmp_path / "f.h5", "h36m", {"testset": make_columns("h36m", 2)})
+    with h5py.File(path, "r+") as file:
+        file["dataset"].attrs["source"] = "a text of variable length"
+    fails(path, "attribute 'source' is text of variable length")
 
 
 @pytest.mark.parametrize("link", ["external", "soft", "virtual", "raw file"])

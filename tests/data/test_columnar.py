@@ -5,7 +5,7 @@ import pytest
 from data.columnar import ColumnarWriter, encode_heatmap
 from data.pose_dataset import PoseDataset
 from data.schema import FIELDS, SCHEMA_VERSION, Field
-from tests.hdf5_files import make_columns, write_columnar
+from tests.hdf5_files import attributes, make_columns, write_columnar
 from utils.errors import DiffPoseError
 
 ATTRS = {"source": "synthetic: test", "detector": "gaussian", "hard_subset": "heatmaps"}
@@ -24,7 +24,7 @@ def test_what_is_written_is_read_back(tmp_path, dataset, split):
             column = file["dataset"][split][name]
             assert column.dtype == field.dtype
             np.testing.assert_array_equal(column[:], np.concatenate([first[name], second[name]]))
-        attrs = dict(file["dataset"].attrs)
+        attrs = attributes(file["dataset"])
         assert file["dataset"][split]["heatmap"].chunks == (1, 16, 64, 64)
     assert attrs["schema_version"] == SCHEMA_VERSION
     assert attrs["dataset"] == dataset.lower()

@@ -16,6 +16,7 @@ from data.synthetic.cameras import CAMERA_NAMES
 from data.synthetic.occlusion import H36M_17_OF_32, VISIBLE
 from data.synthetic.report import coverage, describe, mass_above_truth
 from data.synthetic.views import true_cells
+from tests.hdf5_files import attributes
 from utils.errors import DiffPoseError, run_script
 from utils.skeleton import H36M17, MPII_JOINTS, MPII_TO_H36M
 
@@ -56,10 +57,10 @@ def test_schema_splits_and_attributes(path, splits):
     assert set(splits["trainset"]["subject"]) == {b"S1", b"S5", b"S6", b"S7", b"S8"}
     assert set(splits["testset"]["subject"]) == {b"S9", b"S11"}
     with h5py.File(path) as file:
-        attributes = dict(file["dataset"].attrs)
-    assert attributes["source"].startswith("synthetic: DiffPose embedded benchmark")
-    assert attributes["detector"] == "simulated"
-    assert attributes["hard_subset"] == "gaussian fit > 5 cells"
+        attrs = attributes(file["dataset"])
+    assert attrs["source"].startswith("synthetic: DiffPose embedded benchmark")
+    assert attrs["detector"] == "simulated"
+    assert attrs["hard_subset"] == "gaussian fit > 5 cells"
 
 
 def test_the_dataset_reads_it(path):

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from data.ambiguity import is_ambiguous
-from data.hdf5_access import listed, member, open_hdf5, reading
+from data.hdf5_access import listed, member, open_hdf5, reading, text_attribute
 from data.schema import FIELDS, SPLITS, TRUTH_COLUMN, dataset_name
 from data.split_file import SplitFile
 from data.synthetic.occlusion import H36M_17_OF_32
@@ -68,10 +68,10 @@ def file_facts(path: Path, dataset: str | None) -> FileFacts:
         if not found:
             raise DiffPoseError(f"{path}: has neither '/dataset/trainset' nor '/dataset/testset': no DiffPose file")
         split = next(iter(found.values()))
-        stated = str(root.attrs.get("dataset", "")).lower()
+        stated = text_attribute(root, "dataset").lower()
         if dataset is None:
             asked = stated if stated in FIELDS else _recognised(split)
-        rule = " ".join(str(root.attrs.get("hard_subset", "not stated")).split())[:200]
+        rule = " ".join(text_attribute(root, "hard_subset", "not stated").split())[:200]
         layout = "columnar" if isinstance(split, h5py.Group) else "published"
     return FileFacts(path=path, dataset=asked, splits=tuple(found), layout=layout, hard_rule=rule)
 

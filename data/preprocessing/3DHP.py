@@ -1,0 +1,19 @@
+"""The test set of MPI-INF-3DHP -> 3DHP_dataset_<h36m or orig>_hrnet.h5.
+
+    python data/preprocessing/3DHP.py --input_dir RAW_DATA --output_dir data/3dhp
+
+An interrupted run goes on where it stopped: give the same command again.
+"""
+
+from data.preprocessing.command import preprocess
+from data.preprocessing.threedhp_source import ThreeDHP
+from utils.errors import run_script
+
+
+def main() -> None:
+    """Parse, detect, write."""
+    preprocess(ThreeDHP(), __doc__.splitlines()[0])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,19 @@
+"""3DPW -> 3DPW_dataset_<h36m or orig>_hrnet.h5.
+
+    python data/preprocessing/3DPW.py --input_dir RAW_DATA --output_dir data/3dpw
+
+An interrupted run goes on where it stopped: give the same command again.
+"""
+
+from data.preprocessing.command import preprocess
+from data.preprocessing.threedpw_source import ThreeDPW
+from utils.errors import run_script
+
+
+def main() -> None:
+    """Parse, detect, write."""
+    preprocess(ThreeDPW(), __doc__.splitlines()[0])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,19 @@
+"""Human3.6M, as extracted by h36m-fetch, -> H36M_dataset_<h36m or orig>_hrnet.h5.
+
+    python data/preprocessing/H36M.py --input_dir RAW_DATA --output_dir data/h36m
+
+An interrupted run goes on where it stopped: give the same command again.
+"""
+
+from data.preprocessing.command import preprocess
+from data.preprocessing.h36m_source import Human36M
+from utils.errors import run_script
+
+
+def main() -> None:
+    """Parse, detect, write."""
+    preprocess(Human36M(), __doc__.splitlines()[0])
+
+
+if __name__ == "__main__":
+    run_script(main)
