@@ -1,4 +1,5 @@
 # make quickstart   set-up, benchmark data, training, evaluation, pictures: the whole system on any machine
+# make demo         set-up, 3D poses of the people in a video that pip fetches, and an interactive viewer
 # make test         set-up, tests        make soak   the tests that take longer        make lint   ruff
 # make bench        speed and memory against a plain reference
 # Each target does only what is not done yet. PYTHON chooses the interpreter that .venv is made with.
@@ -10,8 +11,10 @@ RUN := $(VENV)/bin/python
 TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 BENCHMARK := output/benchmark/benchmark.h5
 QUICKSTART := output/quickstart_42
+# Of the demo's video, every EVERY-th frame.
+EVERY ?= 10
 
-.PHONY: setup quickstart test soak lint bench clean
+.PHONY: setup quickstart demo test soak lint bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -37,6 +40,10 @@ $(QUICKSTART)/report.json: $(QUICKSTART)/model-final.pt
 quickstart: $(QUICKSTART)/report.json
 	@cat $(QUICKSTART)/report.txt
 	@echo "pictures: $(QUICKSTART)/hypotheses_full.png hypotheses_hard.png best_of_n.png calibration.png spread.png"
+
+demo: $(VENV)/.ready
+	$(RUN) demo/inference.py --input demo --every $(EVERY) --output output/demo
+	@echo "open output/demo/viewer.html in a browser; pictures: output/demo/*_poses.png"
 
 test: $(VENV)/.ready-test
 	$(TEST) -n 2

@@ -139,6 +139,24 @@ def test_estimators_add_usable_rows():
     assert "best" in evaluate([batch], skeleton=H36M17, info=INFO, estimators={}).rows
 
 
+def test_estimators_get_the_heatmaps_of_the_valid_rows():
+    batch = sampled()
+    seen = []
+
+    def rule(hypotheses, heatmaps):
+        seen.append(heatmaps)
+        return None if heatmaps is None else hypotheses[:, 1]
+
+    result = evaluate([batch], skeleton=H36M17, info=INFO, estimators={"rule": rule})
+    assert "rule" not in result.rows, "a rule that can't do without heatmaps is left out"
+    count = len(batch["row"])
+    batch["heatmap"] = torch.arange(count)[:, None, None, None].expand(count, 16, 64, 64)
+    batch["valid"] = torch.arange(count) != 1
+    result = evaluate([batch], skeleton=H36M17, info=INFO, estimators={"rule": rule})
+    assert seen[-1][:, 0, 0, 0].tolist() == [k for k in range(count) if k != 1]
+    assert "rule" in result.rows
+
+
 @pytest.mark.parametrize("skeleton", [H36M17, SMPL24], ids=lambda s: s.name)
 def test_one_hypothesis_without_zero_noise_estimate(skeleton):
     batch = sampled(skeleton, hypotheses=1)

@@ -1,0 +1,108 @@
+"""BlazePose's 33 maps -> the 16 MPII heatmaps that the lifters are conditioned on.
+
+Twelve MPII joints are among the 33. Pelvis, spine, thorax and head top are weighted sums of points, so their maps are
+Gaussians with the weighted sum of the points' means and covariances, and what such a rule adds in uncertainty.
+"""
+
+import numpy as np
+
+from demo.landmarks import Landmarks
+from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS
+
+NOSE, LEFT_EAR, RIGHT_EAR = 0, 7, 8
+LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 11, 12, 23, 24
+# MPII joint -> BlazePose point.
+DIRECT = {"RFoot": 28, "RKnee": 26, "RHip": 24, "LHip": 23, "LKnee": 25, "LFoot": 27,
+          "RWrist": 16, "RElbow": 14, "RShoulder": 12, "LShoulder": 11, "LElbow": 13, "LWrist": 15}  # fmt: skip
+# MPII joint -> weights of BlazePose points, and the rule's own error as a share of the trunk's length. Human3.6M's
+# thorax lies a little above the line of the shoulders, its spine halfway down the trunk, its head top above the ears.
+MADE = {
+    "Hip": ({LEFT_HIP: 0.5, RIGHT_HIP: 0.5}, 0.04),
+    "Spine": ({LEFT_HIP: 0.25, RIGHT_HIP: 0.25, LEFT_SHOULDER: 0.25, RIGHT_SHOULDER: 0.25}, 0.07),
+    "Thorax": ({LEFT_HIP: -0.025, RIGHT_HIP: -0.025, LEFT_SHOULDER: 0.525, RIGHT_SHOULDER: 0.525}, 0.05),
+    "Head": ({LEFT_EAR: 0.65, RIGHT_EAR: 0.65, LEFT_SHOULDER: -0.15, RIGHT_SHOULDER: -0.15}, 0.09),
+}  # fmt: skip
+# Heels lie outside what the published crops were made around.
+_NOT_IN_CROP = (29, 30)
+# What the lifters' detectors give: peaks of about two cells. BlazePose's have about one.
+PEAK_STD, NETWORK_STD = 2.0, 1.0
+# A point that BlazePose thinks hidden is less certain than its map says: cells added to its width.
+HIDDEN_STD = 1.5
+_FULL_HEIGHT = 0.84
+_LOST_LEVEL = 0.004
+
+
+def made_points(points: np.ndarray) -> np.ndarray:
+    """The 16 MPII joints (16, 2) from BlazePose's points (33, 2)."""
+    joints = np.empty((NUM_HEATMAPS, 2))
+    for m, name in enumerate(MPII_JOINTS):
+        weights = {DIRECT[name]: 1.0} if name in DIRECT else MADE[name][0]
+        joints[m] = sum(weight * points[k] for k, weight in weights.items())
+    return joints
+
+
+def crop_points(points: np.ndarray) -> np.ndarray:
+    """The points (P, 2) that a crop is made around: what Human3.6M's recordings hold, toes and fingertips included."""
+    return np.concatenate([np.delete(points, _NOT_IN_CROP, axis=0), made_points(points)])
+
+
+def _gaussian_kernel(std: float) -> np.ndarray:
+    """Matrix (64, 64) that blurs an axis of a map."""
+    cells = np.arange(HEATMAP_SIZE)
+    kernel = np.exp(-0.5 * ((cells[:, None] - cells) / max(std, 1e-3)) ** 2)
+    return (kernel / kernel.sum(axis=1).max()).astype(np.float32)
+
+
+def _moments(heatmap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (2,) as (column, row) and covariance (2, 2) of a map's part above a tenth of its peak."""
+    weight = np.where(heatmap > 0.1 * heatmap.max(), heatmap, 0).astype(np.float64)
+    weight /= weight.sum()
+    cells = np.arange(HEATMAP_SIZE)
+    grid = np.stack(np.meshgrid(cells, cells), axis=-1).reshape(-1, 2)
+    flat = weight.reshape(-1)
+    mean = flat @ grid
+    away = grid - mean
+    return mean, (away * flat[:, None]).T @ away
+
+
+def _gaussian(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """A map (64, 64) of a Gaussian, lower the wider it is."""
+    cells = np.arange(HEATMAP_SIZE)
+    away = np.stack(np.meshgrid(cells, cells), axis=-1) - mean
+    inverse = np.linalg.inv(covariance)
+    exponent = np.einsum("yxi,ij,yxj->yx", away, inverse, away)
+    width = np.linalg.det(covariance) ** 0.25 / PEAK_STD
+    return (_FULL_HEIGHT * max(width, 1.0) ** -0.9 * np.exp(-0.5 * exponent)).astype(np.float32)
+
+
+def _own_map(heatmap: np.ndarray, visibility: float) -> np.ndarray:
+    """A point's map as wide as the lifters expect, wider for a hidden point; its height falls as its width grows."""
+    hidden = HIDDEN_STD * (1.0 - visibility)
+    std = np.sqrt(PEAK_STD**2 - NETWORK_STD**2 + hidden**2)
+    kernel = _gaussian_kernel(std)
+    blurred = kernel @ heatmap @ kernel.T
+    wide = np.sqrt(PEAK_STD**2 + hidden**2) / PEAK_STD
+    return blurred * (heatmap.max() * wide**-0.9 / max(float(blurred.max()), 1e-9))
+
+
+def mpii_heatmaps(landmarks: Landmarks) -> np.ndarray:
+    """Heatmaps (16, 64, 64) float32 over the region that the landmarks were found in."""
+    moments = {k: _moments(landmarks.maps[k]) for rule, _ in MADE.values() for k in rule}
+    shoulders, hips = ((moments[a][0] + moments[b][0]) / 2
+                       for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP)))  # fmt: skip
+    # Seen from above the trunk is short, and the rules' errors are not.
+    trunk = max(float(np.linalg.norm(shoulders - hips)), 8.0)
+    maps = np.empty((NUM_HEATMAPS, HEATMAP_SIZE, HEATMAP_SIZE), np.float32)
+    for m, name in enumerate(MPII_JOINTS):
+        if name in DIRECT:
+            k = DIRECT[name]
+            maps[m] = _own_map(landmarks.maps[k], float(landmarks.visibility[k]))
+            continue
+        weights, error = MADE[name]
+        mean = sum(weight * moments[k][0] for k, weight in weights.items())
+        # The same network finds both sides, so their errors don't average out: covariances of the maps add up whole.
+        total = sum(abs(weight) for weight in weights.values())
+        spread = sum(abs(weight) * moments[k][1] for k, weight in weights.items()) / total
+        wider = PEAK_STD**2 - NETWORK_STD**2 + (error * trunk) ** 2
+        maps[m] = _gaussian(mean, spread + wider * np.eye(2))
+    return np.maximum(maps, _LOST_LEVEL * (maps.max(axis=(1, 2), keepdims=True) < _LOST_LEVEL))

@@ -1,0 +1,169 @@
+"""The viewer in a real browser: it draws, turns, selects and plays, on a desk and on a phone, without a network."""
+
+import base64
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from demo.detectors import Person
+from demo.output import Row
+from demo.viewer import ViewerWriter, packed
+from utils.consensus import find_modes
+from utils.skeleton import H36M17
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+IMAGE = np.full((300, 300, 3), 120, np.uint8)
+
+
+def row(number=0, *, seed=0, hypotheses=30):
+    generator = np.random.default_rng(seed)
+    base = generator.normal(0, 300, (1, 17, 3))
+    poses = (base + generator.normal(0, 40, (hypotheses, 17, 3))).astype(np.float32)
+    poses[hypotheses // 2 :, 13] += 400
+    person = Person(np.array([20.0, 30.0]), 200.0, np.zeros((16, 64, 64)), np.zeros((16, 2)), np.zeros(16))
+    guessed = np.arange(17) == 13
+    modes = find_modes(torch.from_numpy(poses), radius_mm=60.0)
+    return Row("a", 0, number, person, poses, poses.mean(0), np.linspace(0, 200, 17), guessed, modes)
+
+
+def write_page(path, frames=3):
+    writer = ViewerWriter(skeleton=H36M17, expected_frames=frames, title="a </script> name", fps=25.0)
+    for k in range(frames):
+        writer.add(f"frame {k}", IMAGE, [row(0, seed=k), row(1, seed=100 + k)] if k != 1 else [])
+    writer.write(path)
+    return path
+
+
+def test_packing_keeps_millimetres():
+    poses = np.random.default_rng(0).uniform(-3000, 3000, (4, 17, 3))
+    back = np.frombuffer(base64.b64decode(packed(poses)), "<i2").reshape(poses.shape)
+    assert np.abs(back - poses).max() <= 0.5
+
+
+def test_the_page_is_self_contained_and_bounded(tmp_path):
+    text = write_page(tmp_path / "viewer.html").read_text()
+    assert "/*DATA*/" not in text
+    for outside in ("http://", "https://", 'src="//', "import(", "fetch("):
+        assert outside not in text
+    assert text.count("</script>") == 1, "a name can't end the script"
+    long = ViewerWriter(skeleton=H36M17, expected_frames=100_000, title="long")
+    one = row(hypotheses=200)
+    for k in range(3_000):
+        long.add(str(k), IMAGE, [one])
+    assert len(long._frames) <= 1_500
+    assert long._per_row * 1_500 <= 24_000
+
+
+@pytest.fixture
+def browser():
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    if not (BROWSER and DRIVER):
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1100,760",
+        "--disable-dev-shm-usage",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def drawn(driver):
+    """The canvas's pixels as an array."""
+    script = """const c = document.getElementById('canvas');
+        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.reduce((s, v, i) => {
+            if (i % 4 === 3 && v) s[0]++; s[1] = (s[1] * 31 + v) % 1000003; return s; }, [0, 7]);"""
+    return driver.execute_script(script)
+
+
+def requests(driver):
+    import json
+
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return [url for url in urls if not url.startswith(("file:", "data:", "chrome", "about:"))]
+
+
+def test_it_draws_turns_and_selects(browser, tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.select import Select
+
+    browser.get(write_page(tmp_path / "viewer.html").as_uri())
+    canvas = browser.find_element(By.ID, "canvas")
+    painted, first = drawn(browser)
+    assert painted > 2000
+    browser.save_screenshot(str(tmp_path / "viewer.png"))
+
+    yaw = browser.execute_script("return viewer.state.yaw")
+    ActionChains(browser).drag_and_drop_by_offset(canvas, 120, 30).perform()
+    assert browser.execute_script("return viewer.state.yaw") == pytest.approx(yaw + 1.2, abs=0.02)
+    assert drawn(browser)[1] != first
+
+    show = Select(browser.find_element(By.ID, "show"))
+    looks = set()
+    for choice in ("hypotheses", "modes", "one", "consensus"):
+        show.select_by_value(choice)
+        looks.add(drawn(browser)[1])
+    assert len(looks) == 4
+    show.select_by_value("one")
+    one = drawn(browser)[1]
+    browser.execute_script("document.getElementById('index').value = 20;"
+                           "document.getElementById('index').dispatchEvent(new Event('input'))")  # fmt: skip
+    assert drawn(browser)[1] != one
+    assert browser.find_element(By.ID, "choice").text == "number 21"
+    before = drawn(browser)[1]
+    Select(browser.find_element(By.ID, "colour")).select_by_value("side")
+    assert drawn(browser)[1] != before
+    Select(browser.find_element(By.ID, "person")).select_by_value("1")
+    assert browser.execute_script("return viewer.state.person") == 1
+    assert "LWrist" in browser.find_element(By.ID, "note").text
+
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert requests(browser) == []
+
+
+def test_time_slider_and_a_frame_without_people(browser, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    browser.get(write_page(tmp_path / "viewer.html").as_uri())
+    assert browser.find_element(By.ID, "time").is_displayed()
+    labels, looks = [], []
+    for k in range(3):
+        browser.execute_script(f"document.getElementById('frame').value = {k};"
+                               "document.getElementById('frame').dispatchEvent(new Event('input'))")  # fmt: skip
+        labels.append(browser.find_element(By.ID, "clock").text)
+        looks.append(drawn(browser)[1])
+    assert labels == ["frame 0", "frame 1", "frame 2"]
+    assert len(set(looks)) == 3
+    browser.find_element(By.ID, "play").click()
+    assert browser.execute_script("return viewer.state.playing")
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_on_a_phone(browser, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(write_page(tmp_path / "viewer.html", frames=1).as_uri())
+    assert drawn(browser)[0] > 2000
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert (
+        browser.execute_script("const s = document.getElementById('side'); return s.scrollWidth - s.clientWidth") <= 0
+    )
+    for name in ("show", "colour"):
+        assert browser.find_element(By.ID, name).rect["height"] >= 32, "large enough for a finger"
+    browser.save_screenshot(str(tmp_path / "phone.png"))
