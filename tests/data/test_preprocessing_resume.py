@@ -71,6 +71,15 @@ def test_killed_at_many_random_moments(name, number, preprocess, whole, tmp_path
     stop_and_rerun(name, number, 2, preprocess, whole, tmp_path, same_contents)
 
 
+@pytest.fixture
+def heeding_interrupts():
+    """A shell's background jobs start with SIGINT ignored; the processes that a test starts should heed it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_interrupts")
 def test_an_interruption_keeps_finished_recordings_and_says_so(preprocess, whole, tmp_path, same_contents):
     expected, _ = whole("H36M")
     parts = tmp_path / f"{expected.name}.parts"
