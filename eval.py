@@ -24,7 +24,7 @@ from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, SplitResult, evalua
 from utils.inference import predict
 from utils.plotting import PictureSample, plot_best_of_n, plot_calibration, plot_hypotheses, plot_spread
 from utils.predictions import PredictionFile, PredictionWriter
-from utils.report import write_report
+from utils.report import EASY_FRAMES, HARD_FRAMES, write_report
 from utils.skeleton import skeleton_for
 from utils.tracking import Tracker
 
@@ -96,6 +96,12 @@ def blind_baseline(config: Config, args: argparse.Namespace) -> ImageBlindBaseli
             print(f"note: no image-blind rows ({error})")
         return None
     return ImageBlindBaseline(poses, num_hypotheses=config.test.num_hypo, seed=args.seed)
+
+
+def by_ambiguity(dataset: PoseDataset) -> dict[str, list[int]]:
+    """The rows that are marked as ambiguous, and the others."""
+    hard = np.asarray(dataset.meta["hardsubset"], dtype=bool)
+    return {EASY_FRAMES: dataset.rows[~hard].tolist(), HARD_FRAMES: dataset.rows[hard].tolist()}
 
 
 def with_pictures(batches: Iterable[dict], dataset: PoseDataset, samples: list[PictureSample]) -> Iterator[dict]:
@@ -204,6 +210,7 @@ class Evaluation:
             groups=dict(zip(dataset.rows.tolist(), dataset.meta["action"].tolist(), strict=True)),
             averaging=BY_ACTION if split == "full" else BY_FRAME,
             expected_groups=expected_actions(config, dataset),
+            subsets=by_ambiguity(dataset) if split == "full" else None,
             blind=blind,
             estimators=RULES,
             skipped_rows=left_out.tolist(),

@@ -90,20 +90,25 @@ class SeededBatchSampler(Sampler[list[int]]):
 
 
 class SequentialBatches(Sampler[list[int]]):
-    """Every row once, in order; of several processes each takes a contiguous part. The last batch may be smaller."""
+    """Every row once, in order; the last batch may be smaller.
+
+    Of several processes each takes a contiguous run of whole batches: they are the batches of a single process, so that
+    rounding can't differ either (a rule that chooses among hypotheses may turn on it).
+    """
 
     def __init__(self, num_rows: int, batch_size: int, rank: int = 0, world_size: int = 1):
         if batch_size < 1:
             raise DiffPoseError(f"a batch of {batch_size} rows: TEST.BATCH_SIZE_PER_GPU must be at least 1")
-        self.batch_size = batch_size
-        self._range = range(rank * num_rows // world_size, (rank + 1) * num_rows // world_size)
+        self.num_rows, self.batch_size = num_rows, batch_size
+        batches = -(-num_rows // batch_size)
+        self._batches = range(rank * batches // world_size, (rank + 1) * batches // world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self._range), self.batch_size):
-            yield list(self._range[start : start + self.batch_size])
+        for start in (number * self.batch_size for number in self._batches):
+            yield list(range(start, min(start + self.batch_size, self.num_rows)))
 
     def __len__(self) -> int:
-        return -(-len(self._range) // self.batch_size)
+        return len(self._batches)
 
 
 @contextlib.contextmanager

@@ -2,19 +2,23 @@
 
 ``python experiments/sweep.py --configs 'experiments/synthetic/ablations/**/*.yaml' --seeds 42 2967 6173``
 
-A run's report goes to ``<results>/<configuration>/seed<seed>.json``; what has one is skipped, and a run that was
-interrupted is resumed from its last checkpoint. experiments/tables.py makes tables and curves of the reports.
+A run's report goes to ``<results>/<configuration>/seed<seed>.json`` (five digits a number, without the actions one by
+one: the run folder has those); what has one is skipped, and a run that was interrupted is resumed from its last
+checkpoint. ``--devices cpu cpu`` runs two at a time, each with its share of the cores. experiments/tables.py makes
+tables and curves of the reports.
 """
 
 import argparse
 import glob
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
@@ -57,7 +61,22 @@ def find_jobs(patterns: list[str], seeds: list[int], results: Path) -> tuple[lis
     return waiting, len(jobs) - len(waiting)
 
 
-def run_job(job: Job, results: Path, device: str, overrides: list[str], log: Path) -> None:
+def rounded(value):
+    """Every number of a report to five significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [rounded(entry) for entry in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def environment(devices: list[str]) -> dict[str, str]:
+    """Threads for each run's own process, so that runs beside each other on the CPU don't fight for its cores."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, len(devices)))
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+
+
+def run_job(job: Job, results: Path, device: str, overrides: list[str], log: Path, env: dict[str, str]) -> None:
     """Train (or resume) and evaluate one job, and file its report with the budget it had.
 
     Raises DiffPoseError with the last line of the log when a command fails.
@@ -74,20 +93,25 @@ def run_job(job: Job, results: Path, device: str, overrides: list[str], log: Pat
     with open(log, "ab") as output:
         for command in (train, evaluate):
             arguments = [sys.executable, str(ROOT / command[0]), *command[1:]]
-            if subprocess.run(arguments, stdout=output, stderr=subprocess.STDOUT, check=False).returncode:
+            if subprocess.run(arguments, stdout=output, stderr=subprocess.STDOUT, env=env, check=False).returncode:
                 lines = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()
                 raise DiffPoseError(f"{job.name}, seed {job.seed}: {lines[-1] if lines else 'failed'} (log: {log})")
     report = json.loads((folder / "report.json").read_text())
+    for result in report["results"]:
+        del result["groups"]
     report["experiment"] = {
         "name": job.name,
         "seed": job.seed,
         "steps": config.train.num_steps,
         "batch": config.train.batch_size_per_gpu * config.train.gradient_accumulate_every,
         "minutes": round((time.monotonic() - start) / 60, 1),
+        "device": device,
+        "torch": version("torch"),
         "command": f"python experiments/sweep.py --configs {job.config} --seeds {job.seed}"
         + (f" --set {' '.join(overrides)}" if overrides else ""),
     }
-    write_text(job.report(results), json.dumps(report, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(rounded(report), separators=(",", ":"), allow_nan=False)
+    write_text(job.report(results), text + "\n")
     for path in [*folder.glob("state-*.pt"), *folder.glob("model-[0-9]*.pt")]:
         path.unlink()
 
@@ -102,7 +126,7 @@ def work(jobs: "queue.SimpleQueue[Job]", device: str, args: argparse.Namespace, 
         bar.set_postfix_str(f"{job.name}, seed {job.seed}")
         try:
             log = Path(args.results) / job.name / f"seed{job.seed}.log"
-            run_job(job, Path(args.results), device, args.set, log)
+            run_job(job, Path(args.results), device, args.set, log, environment(args.devices))
         except DiffPoseError as error:
             failures.append(str(error))
         bar.update()

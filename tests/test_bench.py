@@ -11,7 +11,7 @@ from models import build_model
 from models.sampling import PoseSampler
 from tests.helpers import deterministic_weights
 from utils.config import change_config, load_config
-from utils.evaluation import score_frames
+from utils.frame_scores import score_frames
 from utils.geometry import similarity_align
 from utils.metrics import METRICS
 from utils.randomness import FrameDraws

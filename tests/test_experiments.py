@@ -11,6 +11,7 @@ from utils.config import change_config, config_differences, load_config
 from utils.randomness import FrameDraws
 
 FOLDER = ROOT / "experiments" / "iccv2023" / "h36m"
+SYNTHETIC = ROOT / "experiments" / "synthetic" / "ablations"
 CONCATENATION = {
     "MODEL.DENOISER_TYPE": "base_concat", "MODEL.CONDITION_TYPE": "heatmap_sampling_concatenated",
     "MODEL.CONDITION_DIM": -1, "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES": True,
@@ -63,8 +64,23 @@ def test_differences_from_the_main_experiment(name):
     assert differences == without_defaults(STATED[name])
 
 
-def test_output_folders_differ():
-    folders = [load_config(path).output_dir for path in FOLDER.rglob("*.yaml")]
+@pytest.mark.parametrize("name", [name for name in STATED if name.startswith("ablations/")])
+def test_synthetic_namesake_makes_the_same_change(name):
+    """Nothing but the stated change: the same budget, rate and data for every one of them."""
+    main, config = load_config(SYNTHETIC / "diffpose.yaml"), load_config(SYNTHETIC.parent / f"{name}.yaml")
+    differences = {key: value for key, _, value in config_differences(main, config)}
+    assert differences.pop("OUTPUT_DIR").startswith("output/synthetic/")
+    assert differences == without_defaults(STATED[name])
+
+
+def test_no_synthetic_ablation_without_a_namesake():
+    files = {str(path.relative_to(SYNTHETIC.parent).with_suffix("")) for path in SYNTHETIC.rglob("*.yaml")}
+    assert files == {name for name in STATED if name.startswith("ablations/")} | {"ablations/diffpose"}
+
+
+@pytest.mark.parametrize("folder", [FOLDER, SYNTHETIC])
+def test_output_folders_differ(folder):
+    folders = [load_config(path).output_dir for path in folder.rglob("*.yaml")]
     assert len(set(folders)) == len(folders)
 
 

@@ -4,7 +4,7 @@ Numbers of three kinds are kept apart: *oracle* ones (best, worst, median, mean 
 ones score a single pose that was made of the hypotheses without the truth; *blind* ones never saw the image.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -13,121 +13,16 @@ from torch import Tensor
 
 from utils.baselines import ImageBlindBaseline
 from utils.calibration import Calibration, CalibrationCounter
-from utils.consensus import Estimator, mean_pose
+from utils.consensus import Estimator
 from utils.distributed import SINGLE, Processes
 from utils.errors import DiffPoseError
-from utils.geometry import coordinate_major
-from utils.metrics import METRICS, best_so_far, cps_curve, pose_scores, reduce_hypotheses, spread, truth_ranks
+from utils.frame_scores import CURVES, FrameScores, score_frames
+from utils.metrics import METRICS, cps_curve
 from utils.skeleton import Skeleton
 
 BY_ACTION = "by action"
 BY_FRAME = "by frame"
 ALL_FRAMES = "all"
-CURVES = ("mpjpe", "pa_mpjpe")
-# Bounds the temporaries of one scoring call to a few tens of MB, whatever the batch size.
-POSES_PER_CHUNK = 16_384
-
-DEFAULT_ESTIMATORS: Mapping[str, Estimator] = {"mean_pose": mean_pose}
-
-
-@dataclass
-class FrameScores:
-    """Statistics of B frames, on the CPU.
-
-    Attributes:
-        scores: row of the table -> (B, M) float32, in the order of METRICS. Rows: best, median, mean, worst, each
-            estimator's key, and, where given, zero_noise, blind_mean_pose, blind_best.
-        best_of_n: 'mpjpe' and 'pa_mpjpe' -> (B, H): error of the best of the first 1 .. H hypotheses.
-        closer, farther: (B, J) hypotheses closer to and farther from the median pose than the truth.
-        spread: (B, J, 3) standard deviation over hypotheses, mm; None for a single hypothesis.
-    """
-
-    scores: dict[str, np.ndarray]
-    best_of_n: dict[str, np.ndarray]
-    closer: np.ndarray
-    farther: np.ndarray
-    spread: np.ndarray | None
-
-
-def _stacked(scores: Mapping[str, Tensor]) -> np.ndarray:
-    return torch.stack([scores[metric.key] for metric in METRICS], dim=-1).float().cpu().numpy()
-
-
-def _reduced(scores: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    reduced = {m.key: reduce_hypotheses(scores[m.key], higher_is_better=m.higher_is_better) for m in METRICS}
-    return {row: _stacked({key: rows[row] for key, rows in reduced.items()}) for row in reduced["mpjpe"]}
-
-
-def _score_chunk(hypotheses: Tensor, truth: Tensor, singles: dict[str, Tensor], blind: Tensor | None,
-                 skeleton: Skeleton) -> FrameScores:  # fmt: skip
-    number = hypotheses.shape[1]
-    # The single poses ride along as further hypotheses: one pass costs less than two.
-    poses = coordinate_major(torch.cat((hypotheses, torch.stack(list(singles.values()), dim=1)), dim=1))
-    every = pose_scores(poses, truth[:, None], skeleton)  # each (B, H + singles)
-    hypotheses, errors = poses[:, :number], {key: values[:, :number] for key, values in every.items()}
-    scores = _reduced(errors)
-    for i, row in enumerate(singles, start=number):
-        scores[row] = _stacked({key: values[:, i] for key, values in every.items()})
-    if blind is not None:
-        scores["blind_best"] = _reduced(pose_scores(coordinate_major(blind), truth[:, None], skeleton))["best"]
-    closer, farther = truth_ranks(hypotheses, truth)
-    return FrameScores(
-        scores=scores,
-        best_of_n={key: best_so_far(errors[key]).cpu().numpy() for key in CURVES},
-        closer=closer.cpu().numpy(),
-        farther=farther.cpu().numpy(),
-        spread=spread(hypotheses).cpu().numpy() if hypotheses.shape[1] > 1 else None,
-    )
-
-
-def _concatenate(parts: list[FrameScores]) -> FrameScores:
-    if len(parts) == 1:
-        return parts[0]
-    return FrameScores(
-        scores={row: np.concatenate([part.scores[row] for part in parts]) for row in parts[0].scores},
-        best_of_n={key: np.concatenate([part.best_of_n[key] for part in parts]) for key in CURVES},
-        closer=np.concatenate([part.closer for part in parts]),
-        farther=np.concatenate([part.farther for part in parts]),
-        spread=None if parts[0].spread is None else np.concatenate([part.spread for part in parts]),
-    )
-
-
-def score_frames(hypotheses_mm: Tensor, z0_mm: Tensor | None, gt_mm: Tensor, skeleton: Skeleton, *,
-                 estimators: Mapping[str, Estimator] | None = None, heatmaps: Tensor | None = None,
-                 blind_mean_pose: Tensor | None = None, blind_mm: Tensor | None = None) -> FrameScores:  # fmt: skip
-    """Score B frames; all poses root-centred, mm, evaluation frame, on one device.
-
-    Args:
-        hypotheses_mm: (B, H, J, 3).
-        z0_mm: (B, J, 3) zero-noise estimate, or None.
-        gt_mm: (B, J, 3).
-        estimators: key -> rule of :mod:`utils.consensus`, left out where it gives None; the mean pose by default.
-        heatmaps: (B, 16, 64, 64) for the rules that look at them, or None.
-        blind_mean_pose: (J, 3), and ``blind_mm`` (B, H', J, 3): the image-blind baselines, or None.
-
-    Raises:
-        ValueError: shapes that do not fit the skeleton or each other.
-    """
-    shape = (len(gt_mm), skeleton.num_joints, 3)
-    if hypotheses_mm.ndim != 4 or hypotheses_mm.shape[1] == 0 or tuple(hypotheses_mm[:, 0].shape) != shape:
-        raise ValueError(f"hypotheses must be {(shape[0], 'H', *shape[1:])}, got {tuple(hypotheses_mm.shape)}")
-    if any(tuple(pose.shape) != shape for pose in (gt_mm, z0_mm) if pose is not None):
-        raise ValueError(f"the truth and the zero-noise estimate must be {shape}")
-    estimators = DEFAULT_ESTIMATORS if estimators is None else estimators
-    parts = []
-    for part in torch.arange(len(gt_mm)).split(max(1, POSES_PER_CHUNK // hypotheses_mm.shape[1])):
-        chosen = slice(int(part[0]), int(part[-1]) + 1)
-        truth, hypotheses = gt_mm[chosen], hypotheses_mm[chosen]
-        maps = None if heatmaps is None else heatmaps[chosen]
-        singles = {key: estimate(hypotheses, maps) for key, estimate in estimators.items()}
-        singles = {key: pose for key, pose in singles.items() if pose is not None}
-        if z0_mm is not None:
-            singles["zero_noise"] = z0_mm[chosen]
-        if blind_mean_pose is not None:
-            singles["blind_mean_pose"] = blind_mean_pose.to(truth).expand_as(truth)
-        blind = None if blind_mm is None else blind_mm[chosen].to(truth)
-        parts.append(_score_chunk(hypotheses, truth, singles, blind, skeleton))
-    return _concatenate(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +64,7 @@ class SplitResult:
         skeleton, joints: the joint set's name and its joints in order.
         rows: row of the table -> metric key -> average.
         groups: action -> its own averages; ``missing_groups`` names the expected ones without a frame.
+        subsets: name of a part of the frames -> averages over its frames (easy and hard ones, say).
         best_of_n: 'mpjpe', 'pa_mpjpe' -> H averages, of the best of the first 1 .. H hypotheses.
         calibration: None for fewer than two hypotheses; like the spread, averaged over frames.
         spread_mm: (J, 3) standard deviation over hypotheses per joint and axis, mean over frames; None likewise.
@@ -185,6 +81,7 @@ class SplitResult:
     joints: tuple[str, ...]
     rows: dict[str, dict[str, float]]
     groups: dict[str, GroupResult]
+    subsets: dict[str, GroupResult]
     missing_groups: tuple[str, ...]
     best_of_n: dict[str, tuple[float, ...]]
     calibration: Calibration | None
@@ -204,6 +101,7 @@ class _Totals:
 
     skeleton: Skeleton
     num_hypotheses: int
+    rows: list[int] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
     curves: dict[str, np.ndarray] = field(default_factory=dict)
@@ -216,7 +114,8 @@ class _Totals:
         if many:
             self.calibration = CalibrationCounter(num_hypotheses=self.num_hypotheses, joints=self.skeleton.joints)
 
-    def add(self, frames: FrameScores, groups: list[str]) -> None:
+    def add(self, frames: FrameScores, rows: list[int], groups: list[str]) -> None:
+        self.rows += rows
         self.groups += groups
         for row, scores in frames.scores.items():
             self.scores.setdefault(row, []).append(scores)
@@ -232,6 +131,7 @@ class _Totals:
 
     def merge(self, other: "_Totals") -> None:
         """Add the frames that another process has scored: those after this one's."""
+        self.rows += other.rows
         self.groups += other.groups
         for row, parts in other.scores.items():
             self.scores.setdefault(row, []).extend(parts)
@@ -247,8 +147,19 @@ def _as_dict(averages: np.ndarray) -> dict[str, float]:
     return {metric.key: float(value) for metric, value in zip(METRICS, averages, strict=True)}
 
 
+def _summarise_subsets(totals: _Totals, subsets: Mapping[str, Collection[int]]) -> dict[str, GroupResult]:
+    found = {}
+    scores = {row: np.concatenate(parts) for row, parts in totals.scores.items()}  # each (F, M)
+    for name, rows in subsets.items():
+        chosen = np.isin(totals.rows, list(rows))
+        if chosen.any():
+            averages = {row: _as_dict(values[chosen].mean(0, dtype=np.float64)) for row, values in scores.items()}
+            found[name] = GroupResult(int(chosen.sum()), averages)
+    return found
+
+
 def _summarise(totals: _Totals, info: SplitInfo, averaging: str, expected: Sequence[str],
-               skipped: list[int]) -> SplitResult:  # fmt: skip
+               subsets: Mapping[str, Collection[int]], skipped: list[int]) -> SplitResult:  # fmt: skip
     names = [name for name in dict.fromkeys([*expected, *sorted(set(totals.groups))]) if name in totals.curves]
     number = np.array([names.index(group) for group in totals.groups])
     frames_in = np.bincount(number, minlength=len(names))
@@ -276,6 +187,7 @@ def _summarise(totals: _Totals, info: SplitInfo, averaging: str, expected: Seque
             name: GroupResult(int(frames_in[g]), {row: _as_dict(a[g]) for row, a in per_group.items()})
             for g, name in enumerate(names)
         },
+        subsets=_summarise_subsets(totals, subsets),
         missing_groups=tuple(name for name in expected if name not in totals.curves),
         best_of_n={key: tuple(curves[i].tolist()) for i, key in enumerate(CURVES)},
         calibration=calibration.result() if calibration else None,
@@ -295,8 +207,8 @@ def _check_finite(name: str, poses: Tensor, rows: np.ndarray, split: str) -> Non
 
 def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
              groups: Mapping[int, str] | None = None, averaging: str = BY_FRAME,
-             expected_groups: Sequence[str] = (), blind: ImageBlindBaseline | None = None,
-             estimators: Mapping[str, Estimator] | None = None,
+             expected_groups: Sequence[str] = (), subsets: Mapping[str, Collection[int]] | None = None,
+             blind: ImageBlindBaseline | None = None, estimators: Mapping[str, Estimator] | None = None,
              skipped_rows: Sequence[int] = (), processes: Processes = SINGLE) -> SplitResult | None:  # fmt: skip
     """Score a stream of batches; memory does not grow with frames x H x J.
 
@@ -308,6 +220,7 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
         groups: row -> action (or TS1..TS6); without it all frames form one group.
         averaging: 'by action': each metric over a group's frames, then over the groups present; or 'by frame'.
         expected_groups: groups that should be there; those without a frame are reported by name.
+        subsets: name -> rows of the file; each part's averages over frames are reported as well.
         blind: adds the image-blind rows.
         estimators: key -> rule of :mod:`utils.consensus` that makes one usable pose; the mean pose by default.
         skipped_rows: rows that the caller already left out.
@@ -348,7 +261,7 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
             poses["hypotheses_mm"], poses.get("z0_mm"), poses["gt_mm"], skeleton, estimators=estimators,
             heatmaps=heatmaps, blind_mean_pose=blind and blind.mean_pose, blind_mm=blind and blind.draw(rows),
         )  # fmt: skip
-        totals.add(frames, [ALL_FRAMES if groups is None else groups[row] for row in rows.tolist()])
+        totals.add(frames, rows.tolist(), [ALL_FRAMES if groups is None else groups[row] for row in rows.tolist()])
     collected = processes.gather((totals, skipped))
     if not processes.is_main:
         return None
@@ -357,4 +270,5 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
         totals.merge(other)
     if totals is None:
         raise DiffPoseError(f"split '{info.split}' has no frame to score: check its subjects, actions and stride")
-    return _summarise(totals, info, averaging, expected_groups, [row for _, rows in collected for row in rows])
+    skipped = [row for _, rows in collected for row in rows]
+    return _summarise(totals, info, averaging, expected_groups, subsets or {}, skipped)

@@ -6,9 +6,10 @@
 * ``metrics``: list of {key, label, unit, higher_is_better}; shares (PCK) are stored in 0..1;
 * ``results``: one :class:`utils.evaluation.SplitResult` a split, field by field: ``info`` (split, dataset, source,
   is_human36m, stride, seed, weights, checkpoint, precision, notes), ``num_frames``, ``num_hypotheses``, ``averaging``,
-  ``skeleton``, ``joints``, ``rows`` {row: {metric: value}}, ``groups`` {action: {num_frames, rows}},
-  ``missing_groups``, ``best_of_n`` {mpjpe, pa_mpjpe: H numbers}, ``calibration`` (or null), ``spread_mm`` (J x 3, or
-  null), ``sharpness_mm`` (or null), ``cps_curve`` (300 shares), ``skipped_rows``;
+  ``skeleton``, ``joints``, ``rows`` {row: {metric: value}}, ``groups`` {action: {num_frames, rows}}, ``subsets``
+  {easy frames, hard frames: {num_frames, rows}} averaged by frame, ``missing_groups``, ``best_of_n`` {mpjpe, pa_mpjpe:
+  H numbers}, ``calibration`` (or null), ``spread_mm`` (J x 3, or null), ``sharpness_mm`` (or null), ``cps_curve`` (300
+  shares), ``skipped_rows``;
 * ``published``: only for Human3.6M: the literature's numbers that the text puts beside ours.
 
 No number in it is NaN or infinite.
@@ -28,6 +29,8 @@ from utils.published import PUBLISHED, RELEASED_CHECKPOINTS
 SCHEMA = "diffpose-report"
 SCHEMA_VERSION = 1
 FULL_SPLIT, HARD_SPLIT = "full", "hard"
+# Parts of the full split: rows that are marked as ambiguous, and the others.
+EASY_FRAMES, HARD_FRAMES = "easy frames", "hard frames"
 PUBLISHED_HYPOTHESES, PUBLISHED_STRIDE = 200, 16
 SYNTHETIC_NOTICE = "synthetic benchmark, not comparable with Human3.6M"
 FOREIGN_NOTICE = "not Human3.6M, not comparable with it"
@@ -126,7 +129,7 @@ def _group_table(result: SplitResult) -> list[str]:
         label = row_label(row, result.num_hypotheses)[0]
         head += [f"{label}: MPJPE", "PA"]
     lines = []
-    for name, group in result.groups.items():
+    for name, group in (*result.groups.items(), *result.subsets.items()):
         cells = [f"{group.rows[row][key]:.1f}" for row in rows for key in ("mpjpe", "pa_mpjpe")]
         lines.append([name, str(group.num_frames), *cells])
     return _table(head, lines)

@@ -25,7 +25,7 @@ from models.trainer import Trainer
 from utils.config import Config, change_config, load_config
 from utils.devices import choose_device
 from utils.errors import DiffPoseError, run_script
-from utils.evaluation import score_frames
+from utils.frame_scores import score_frames
 from utils.randomness import FrameDraws
 from utils.report import write_text
 

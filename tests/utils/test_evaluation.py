@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from utils import evaluation
+from utils import frame_scores
 from utils.baselines import ImageBlindBaseline
 from utils.errors import DiffPoseError
-from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, evaluate, score_frames
+from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, evaluate
+from utils.frame_scores import score_frames
 from utils.metrics import METRICS, mpjpe, pa_mpjpe, pose_scores
 from utils.skeleton import H36M17, SMPL24
 
@@ -74,6 +75,19 @@ def test_by_action_is_the_mean_of_action_means():
     assert np.trapezoid(result.cps_curve) == pytest.approx(result.rows["best"]["cps"], rel=1e-6)
 
 
+def test_subsets_are_averaged_over_their_frames_whatever_the_batches():
+    batch = sampled()
+    hard = [101, 104, 105]
+    result = evaluate(batches(batch, 4), skeleton=H36M17, info=INFO, groups=ACTIONS, averaging=BY_ACTION,
+                      subsets={"hard": hard, "easy": sorted(set(ACTIONS) - set(hard)), "none": [7]})  # fmt: skip
+    best = mpjpe(batch["hypotheses_mm"], batch["gt_mm"][:, None]).amin(1).numpy()
+    chosen = np.isin(batch["row"], hard)
+    assert list(result.subsets) == ["hard", "easy"]
+    for name, mask in (("hard", chosen), ("easy", ~chosen)):
+        assert result.subsets[name].num_frames == mask.sum()
+        assert result.subsets[name].rows["best"]["mpjpe"] == pytest.approx(best[mask].mean(), rel=1e-5)
+
+
 def test_best_of_n_keeps_the_hypotheses_order():
     batch = sampled()
     result = evaluate([batch], skeleton=H36M17, info=INFO)
@@ -87,7 +101,7 @@ def test_batch_and_chunk_sizes_do_not_matter(monkeypatch):
     batch = sampled()
     options = {"skeleton": H36M17, "info": INFO, "groups": ACTIONS, "averaging": BY_ACTION, "blind": blind_baseline()}
     whole = evaluate([batch], **options)
-    monkeypatch.setattr(evaluation, "POSES_PER_CHUNK", 2 * HYPOTHESES)
+    monkeypatch.setattr(frame_scores, "POSES_PER_CHUNK", 2 * HYPOTHESES)
     parts = evaluate(batches(batch, 3), **options)
     for row, scores in whole.rows.items():
         assert parts.rows[row] == pytest.approx(scores, rel=1e-5)
