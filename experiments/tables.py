@@ -1,21 +1,22 @@
 """Tables and curves of a sweep's reports: ``python experiments/tables.py --results experiments/synthetic/results``.
 
-Writes tables.md, tables.csv and best_of_n.png beside the results: mean and standard deviation over seeds, with the
-budget of every row. Where the data is Human3.6M the published numbers stand above ours.
+Writes tables.md, tables.csv and the curves (PNG) beside the results: mean and standard deviation over seeds, with the
+budget of every row. Where the data is Human3.6M the published numbers stand below ours. ``--into README.md`` replaces
+what stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in a Markdown file by the table of that name.
 """
 
 import argparse
 import csv
 import io
-import json
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from experiments.claims import MAIN, claims_table
+from experiments.results import Experiment, read_results, spread
 from utils.errors import DiffPoseError, run_script
 from utils.published import PUBLISHED
-from utils.report import write_text
+from utils.report import EASY_FRAMES, HARD_FRAMES, write_text
 
 # Column heading -> (split, row, metric); share: printed in per cent.
 COLUMNS = {
@@ -29,90 +30,125 @@ COLUMNS = {
     "hard: PCK %": ("hard", "best", "pck"),
     "hard: CPS": ("hard", "best", "cps"),
 }
+SHOWN_N = (1, 2, 5, 10, 20, 50, 100, 200)
+_BLOCK = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """All reports of one configuration, one a seed."""
-
-    name: str
-    reports: tuple[dict, ...]
-
-    def result(self, report: dict, split: str) -> dict | None:
-        return next((result for result in report["results"] if result["info"]["split"] == split), None)
-
-    def values(self, split: str, row: str, metric: str) -> list[float]:
-        """One number a seed; in per cent for shares."""
-        scale = 100 if metric.startswith("pck") else 1
-        found = [self.result(report, split) for report in self.reports]
-        return [scale * result["rows"][row][metric] for result in found if result and row in result["rows"]]
-
-    def calibration_errors(self, split: str) -> list[float]:
-        found = [self.result(report, split) for report in self.reports]
-        return [result["calibration"]["error"] for result in found if result and result["calibration"]]
-
-    @property
-    def budget(self) -> str:
-        parts = sorted({(r["experiment"]["steps"], r["experiment"]["batch"]) for r in self.reports})
-        return ", ".join(f"{steps:,} x {batch}" for steps, batch in parts)
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(" | ".join(row).join(("| ", " |")) for row in rows)
 
 
-def read_results(folder: Path) -> list[Experiment]:
-    """Every <name>/seed<seed>.json below a folder. Raises DiffPoseError for no or unreadable reports."""
-    experiments: dict[str, list[dict]] = {}
-    for path in sorted(folder.rglob("seed*.json")):
-        try:
-            report = json.loads(path.read_text())
-            experiments.setdefault(report["experiment"]["name"], []).append(report)
-        except (OSError, ValueError, KeyError, TypeError):
-            raise DiffPoseError(f"{path}: not a report of experiments/sweep.py: remove it or run it again") from None
-    if not experiments:
-        raise DiffPoseError(f"{folder}: holds no seed<number>.json: run experiments/sweep.py --results {folder} first")
-    return [Experiment(name, tuple(reports)) for name, reports in experiments.items()]
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """'mean +- standard deviation' over seeds; the mean alone for one seed."""
-    if not values:
-        return "-"
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def markdown_table(experiments: Sequence[Experiment]) -> str:
-    """One row an experiment, grouped by the folder its configuration lies in."""
-    head = ["experiment", "seeds", "steps x batch", *COLUMNS, "full: calibration error"]
+def experiment_table(experiments: Sequence[Experiment]) -> str:
+    """One row an experiment."""
+    head = ["experiment", "seeds", "steps x batch", *COLUMNS, "full: calibration error", "full: spread"]
     lines = []
+    for experiment in experiments:
+        cells = [experiment.short, str(len(experiment.reports)), experiment.budget]
+        cells += [spread(experiment.values(*column)) for column in COLUMNS.values()]
+        cells += [spread(experiment.calibration_errors("full"), 3), spread(experiment.sharpness("full"))]
+        lines.append(cells)
+    return _markdown(head, lines)
+
+
+def groups_of(experiments: Sequence[Experiment]) -> dict[str, list[Experiment]]:
+    """Folder -> its experiments, the main one first in each."""
+    main = [experiment for experiment in experiments if experiment.short == MAIN]
     groups: dict[str, list[Experiment]] = {}
     for experiment in experiments:
-        groups.setdefault(str(Path(experiment.name).parent), []).append(experiment)
-    for group, members in groups.items():
-        lines += [f"### {group}", "", " | ".join(head).join(("| ", " |")), "|---" * len(head) + "|"]
-        for experiment in members:
-            cells = [Path(experiment.name).name, str(len(experiment.reports)), experiment.budget]
-            cells += [spread(experiment.values(*column)) for column in COLUMNS.values()]
-            cells.append(spread(experiment.calibration_errors("full"), 3))
-            lines.append(" | ".join(cells).join(("| ", " |")))
-        lines.append("")
-    return "\n".join(lines)
+        if experiment not in main:
+            groups.setdefault(experiment.group, list(main)).append(experiment)
+    return groups or {main[0].group: main}
 
 
-def text_of(experiments: Sequence[Experiment], folder: Path) -> str:
-    """tables.md."""
-    results = [result for experiment in experiments for report in experiment.reports for result in report["results"]]
+def summary_table(experiments: Sequence[Experiment]) -> str:
+    """Best-of-N and mean-pose errors alone."""
+    head = ["experiment", "full: best of N, MPJPE / PA", "hard: best of N, MPJPE / PA", "mean pose MPJPE, full / hard"]
+    lines = []
+    for experiment in [member for members in groups_of(experiments).values() for member in members]:
+        both = [[spread(experiment.values(split, "best", metric)) for metric in ("mpjpe", "pa_mpjpe")]
+                for split in ("full", "hard")]  # fmt: skip
+        means = [spread(experiment.values(split, "mean_pose", "mpjpe")) for split in ("full", "hard")]
+        line = [experiment.short, *(" / ".join(cells) for cells in (*both, means))]
+        if line not in lines:
+            lines.append(line)
+    return _markdown(head, lines)
+
+
+def best_of_n_table(experiments: Sequence[Experiment]) -> str:
+    """MPJPE of the best of the first N hypotheses, mean over seeds."""
+    lines = []
+    for experiment in experiments:
+        for split in ("full", "hard"):
+            curve = experiment.curve(split)
+            lines.append([experiment.short, split, *(f"{curve[n - 1]:.1f}" for n in SHOWN_N if n <= len(curve))])
+    longest = max(len(line) for line in lines) - 2
+    return _markdown(["experiment", "split", *(f"N = {n}" for n in SHOWN_N[:longest])], lines)
+
+
+def ambiguity_table(experiments: Sequence[Experiment]) -> str:
+    """Ambiguous frames of the full split against the others, averaged by frame."""
+    head = ["experiment", "easy: best MPJPE", "hard: best MPJPE", "easy: mean pose", "hard: mean pose",
+            "frames, easy / hard"]  # fmt: skip
+    lines = []
+    for experiment in experiments:
+        parts = [spread(experiment.values("full", row, "mpjpe", subset=subset))
+                 for row in ("best", "mean_pose") for subset in (EASY_FRAMES, HARD_FRAMES)]  # fmt: skip
+        subsets = experiment.results("full")[0]["subsets"]
+        counts = [str(subsets[name]["num_frames"]) if name in subsets else "0" for name in (EASY_FRAMES, HARD_FRAMES)]
+        lines.append([experiment.short, *parts, " / ".join(counts)])
+    return _markdown(head, lines)
+
+
+def _main_and_baselines(experiments: Sequence[Experiment]) -> list[Experiment]:
+    chosen = (MAIN, "diffpose_argmax_only", "baseline_concat", "baseline_argmax")
+    return sorted((e for e in experiments if e.short in chosen), key=lambda e: chosen.index(e.short)) or [*experiments]
+
+
+TABLES: dict[str, Callable[[Sequence[Experiment]], str]] = {
+    "summary": summary_table,
+    "claims": claims_table,
+    "best of N": lambda experiments: best_of_n_table(_main_and_baselines(experiments)),
+    "easy and hard frames": lambda experiments: ambiguity_table(_main_and_baselines(experiments)),
+    "protocol": lambda experiments: protocol(experiments),
+    "experiments": lambda experiments: "\n\n".join(
+        f"**{group}**\n\n{experiment_table(members)}" for group, members in groups_of(experiments).items()
+    ),
+}
+
+
+def protocol(experiments: Sequence[Experiment]) -> str:
+    """What the numbers are: data, budget, seeds, hypotheses, averaging, and the command."""
+    reports = [report for experiment in experiments for report in experiment.reports]
+    results = [result for report in reports for result in report["results"]]
     hypotheses = sorted({result["num_hypotheses"] for result in results})
     sources = sorted({result["info"]["source"] for result in results})
-    text = [
-        f"Mean ± standard deviation over seeds; best: of {', '.join(map(str, hypotheses))} hypotheses (oracle); mm. "
-        f"full: every {results[0]['info']['stride']}th test row, averaged over actions; hard: averaged over frames.",
-        "",
-        f"Data: {'; '.join(sources)}.",
-        "",
-        markdown_table(experiments),
-    ]
+    frames = " and ".join(
+        f"{split} {experiments[0].results(split)[0]['num_frames']}" for split in ("full", "hard")
+        if experiments[0].results(split)
+    )  # fmt: skip
+    seeds = sorted({seed for experiment in experiments for seed in experiment.seeds})
+    budgets = sorted({experiment.budget for experiment in experiments})
+    minutes = sum(report["experiment"]["minutes"] for report in reports)
+    return (
+        f"Mean ± standard deviation over seeds ({', '.join(map(str, seeds))}); best: of "
+        f"{', '.join(map(str, hypotheses))} hypotheses (oracle); mm; 17 joints, root-aligned (PA: similarity-aligned). "
+        f"full: every {results[0]['info']['stride']}th test row, averaged over actions; hard: every ambiguous row, "
+        f"averaged over frames ({frames} frames). Budget of each run: {'; '.join(budgets)} (steps x batch); "
+        f"{len(reports)} runs took {minutes / 60:.1f} hours of process time. Data: {'; '.join(sources)}."
+    )
+
+
+def text_of(experiments: Sequence[Experiment]) -> str:
+    """tables.md."""
+    text = []
+    for name, make in TABLES.items():
+        if name != "summary":
+            text += [f"## {name.capitalize()}", "", make(experiments), ""]
+    results = [result for experiment in experiments for report in experiment.reports for result in report["results"]]
     if all(result["info"]["is_human36m"] for result in results):
-        text += ["### published", "", "| method | H36M MPJPE / PA | H36MA MPJPE / PA |", "|---|---|---|"]
-        text += [f"| {p.method} | {_pair(p.h36m)} | {_pair(p.hard)} |" for p in PUBLISHED]
+        lines = [[p.method, _pair(p.h36m), _pair(p.hard)] for p in PUBLISHED]
+        text += ["## Published", "", _markdown(["method", "H36M MPJPE / PA", "H36MA MPJPE / PA"], lines)]
     return "\n".join(text).rstrip() + "\n"
 
 
@@ -146,11 +182,8 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, split in zip(figure.subplots(1, 2), ("full", "hard"), strict=True):
         for experiment in experiments:
-            found = [experiment.result(report, split) for report in experiment.reports]
-            curves = [result["best_of_n"]["mpjpe"] for result in found if result]
-            if curves:
-                mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
-                axes.plot(range(1, len(mean) + 1), mean, label=Path(experiment.name).name, linewidth=1.3)
+            if curve := experiment.curve(split):
+                axes.plot(range(1, len(curve) + 1), curve, label=experiment.short, linewidth=1.3)
         axes.set(xscale="log", xlabel="N", ylabel="MPJPE of the best of N, mm", title=split)
         axes.grid(color="0.92")
     axes.legend(fontsize=7)
@@ -159,18 +192,32 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
     partial.replace(path)
 
 
+def with_tables(text: str, experiments: Sequence[Experiment], path: Path) -> str:
+    """A Markdown text with its marked tables made anew. Raises DiffPoseError for a table that doesn't exist."""
+
+    def block(match: re.Match) -> str:
+        if match[2] not in TABLES:
+            raise DiffPoseError(f"{path}: no table '{match[2]}': they are {', '.join(TABLES)}")
+        return f"{match[1]}{TABLES[match[2]](experiments)}\n{match[3]}"
+
+    return _BLOCK.sub(block, text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", required=True, help="folder of experiments/sweep.py's reports")
     parser.add_argument("--output", help="folder of the tables (default: the results' parent)")
+    parser.add_argument("--into", nargs="+", default=[], metavar="FILE.md", help="Markdown files with marked tables")
     args = parser.parse_args()
     folder = Path(args.results)
     output = Path(args.output) if args.output else folder.parent
     experiments = read_results(folder)
-    write_text(output / "tables.md", text_of(experiments, folder))
+    write_text(output / "tables.md", text_of(experiments))
     write_text(output / "tables.csv", csv_of(experiments))
     plot_curves(experiments, output / "best_of_n.png")
-    print(f"{len(experiments)} experiments: {output / 'tables.md'}, tables.csv, best_of_n.png")
+    for path in map(Path, args.into):
+        write_text(path, with_tables(path.read_text(encoding="utf-8"), experiments, path))
+    print(f"{len(experiments)} experiments: {output / 'tables.md'}, tables.csv, best_of_n.png {' '.join(args.into)}")
     return 0
 
 

@@ -59,10 +59,17 @@ def _joint_mask(joints: tuple[int, ...], distances: Tensor) -> Tensor:
     return mask
 
 
+def _lengths(vectors: Tensor) -> Tensor:
+    """Euclidean length (...) of vectors (..., 3), which are overwritten."""
+    # Written out: along so short an axis torch's sum is an order of magnitude slower.
+    x, y, z = vectors.square_().unbind(-1)
+    return (x + y).add_(z).sqrt_()
+
+
 def joint_distances(poses: Tensor, truth: Tensor) -> Tensor:
     """Euclidean distance of each joint (..., J), mm."""
     check_pair(poses, truth)
-    return (poses - truth).square_().sum(-1).sqrt_()
+    return _lengths(poses - truth)
 
 
 def mpjpe(poses: Tensor, truth: Tensor) -> Tensor:
@@ -132,7 +139,7 @@ def symmetry(poses: Tensor, skeleton: Skeleton) -> Tensor:
     _check_skeleton(poses, skeleton)
     bones = [bone for pair in skeleton.symmetric_bones for bone in pair]
     ends = poses[..., [bone[0] for bone in bones], :] - poses[..., [bone[1] for bone in bones], :]
-    lengths = ends.square_().sum(-1).sqrt_()  # (..., 2 * pairs)
+    lengths = _lengths(ends)  # (..., 2 * pairs)
     return (lengths[..., 0::2] - lengths[..., 1::2]).abs_().mean(-1)
 
 

@@ -7,8 +7,6 @@ drifts is fair to all; the median counts. Writes a JSON file; experiments/bench/
 import argparse
 import json
 import platform
-import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +17,8 @@ import torch
 from torch import Tensor
 
 from experiments.bench.plain import PlainModel, PlainTrainer, all_metrics
+from experiments.bench.surroundings import dataset, demo, hrnet
+from experiments.bench.timing import medians, peak_mb, synchronise
 from models import build_model
 from models.sampling import PoseSampler
 from models.trainer import Trainer
@@ -31,30 +31,6 @@ from utils.report import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, HYPOTHESES = 64, 200
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def medians(variants: dict[str, Callable[[], object]], device: torch.device, *, repeats: int) -> dict[str, float]:
-    """Seconds of each variant: one warm-up, then ``repeats`` rounds in turn; the median."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for round_number in range(repeats + 1):
-        for name, run in variants.items():
-            synchronise(device)
-            start = time.perf_counter()
-            run()
-            synchronise(device)
-            if round_number:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main_config(*overrides: str) -> Config:
@@ -173,6 +149,9 @@ CASES: dict[str, Callable[[torch.device, int], dict]] = {
     "metrics": metrics,
     "evaluation_batch_8": lambda device, repeats: evaluation(device, repeats, frames=8),
     "evaluation_batch_64": lambda device, repeats: evaluation(device, repeats, frames=64),
+    "dataset": dataset,
+    "hrnet": hrnet,
+    "demo": demo,
 }
 
 
