@@ -6,16 +6,19 @@ of the published weight files.
 """
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.fused_convolution import FusedConvolution, fuse_convolutions
 from utils.errors import DiffPoseError
-from utils.skeleton import NUM_HEATMAPS
+from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 IMAGE_SIZE = 255
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -34,9 +37,26 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
 
 
-def _conv_norm(inputs: int, outputs: int, size: int, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
-    layers = [_conv(inputs, outputs, size, stride), nn.BatchNorm2d(outputs)]
-    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
+def _relu_of(
+    convolution: nn.Module, norm: nn.Module, x: Tensor, *, add: Tensor | None = None, relu: bool = True
+) -> Tensor:
+    """``relu(norm(convolution(x)) + add)``; ``add`` may be overwritten."""
+    if isinstance(convolution, FusedConvolution):
+        return convolution(x, add=add, relu=relu)
+    y = norm(convolution(x))
+    y = y if add is None else y.add_(add)
+    return y.relu_() if relu else y
+
+
+class _ConvNorm(nn.Sequential):
+    """Convolution, batch norm, and a ReLU if wanted."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, *, relu: bool = True):
+        super().__init__(_conv(inputs, outputs, size, stride), nn.BatchNorm2d(outputs))
+        self._has_relu = relu
+
+    def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        return _relu_of(self[0], self[1], x, add=add, relu=self._has_relu)
 
 
 class Bottleneck(nn.Module):
@@ -48,14 +68,13 @@ class Bottleneck(nn.Module):
         self.conv1, self.bn1 = _conv(inputs, width, 1), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = _conv(width, outputs, 1), nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None if inputs == outputs else _conv_norm(inputs, outputs, 1, relu=False)
+        self.downsample = None if inputs == outputs else _ConvNorm(inputs, outputs, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        return self.relu(self.bn3(self.conv3(y)).add_(residual))
+        y = _relu_of(self.conv1, self.bn1, x)
+        y = _relu_of(self.conv2, self.bn2, y)
+        return _relu_of(self.conv3, self.bn3, y, add=residual)
 
 
 class BasicBlock(nn.Module):
@@ -65,22 +84,20 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = _conv(width, width, 3), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(y)).add_(x))
+        y = _relu_of(self.conv1, self.bn1, x)
+        return _relu_of(self.conv2, self.bn2, y, add=x)
 
 
 def _path(source: int, target: int) -> nn.Module:
-    """From the branch ``source`` to the resolution and width of the branch ``target``."""
+    """From the branch ``source`` to the width of the branch ``target``, and to its resolution where that is lower."""
     if source == target:
         return nn.Identity()
     if source > target:
-        upsample = nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
-        return nn.Sequential(*_conv_norm(WIDTHS[source], WIDTHS[target], 1, relu=False), upsample)
-    halvings = [_conv_norm(WIDTHS[source], WIDTHS[source], 3, 2) for _ in range(target - source - 1)]
-    return nn.Sequential(*halvings, _conv_norm(WIDTHS[source], WIDTHS[target], 3, 2, relu=False))
+        return _ConvNorm(WIDTHS[source], WIDTHS[target], 1, relu=False)
+    halvings = [_ConvNorm(WIDTHS[source], WIDTHS[source], 3, 2) for _ in range(target - source - 1)]
+    return nn.Sequential(*halvings, _ConvNorm(WIDTHS[source], WIDTHS[target], 3, 2, relu=False))
 
 
 class Exchange(nn.Module):
@@ -94,15 +111,26 @@ class Exchange(nn.Module):
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_path(source, target) for source in range(num_branches)) for target in range(num_outputs)
         )
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, inputs: list[Tensor]) -> list[Tensor]:
         branches = [branch(x) for branch, x in zip(self.branches, inputs, strict=True)]
-        outputs = []
-        for layers in self.fuse_layers:
-            parts = [layer(x) for layer, x in zip(layers, branches, strict=True)]
-            outputs.append(self.relu(sum(parts[1:], start=parts[0])))
-        return outputs
+        return [self._sum(branches, target).relu_() for target in range(len(self.fuse_layers))]
+
+    def _sum(self, branches: list[Tensor], target: int) -> Tensor:
+        """The sum of all branches at the width and resolution of the branch ``target``.
+
+        From the coarsest branch upwards, so that sums are enlarged, by repeating each cell, and not every summand.
+        """
+        paths = self.fuse_layers[target]
+        total = None
+        for source in reversed(range(target + 1, len(branches))):
+            total = F.interpolate(paths[source](branches[source], add=total), scale_factor=2, mode="nearest")
+        total = branches[target].clone() if total is None else total.add_(branches[target])
+        for (*halvings, last), x in zip(paths[:target], branches, strict=False):
+            for halving in halvings:
+                x = halving(x)
+            total = last(x, add=total)
+        return total
 
 
 class HRNet(nn.Module):
@@ -112,10 +140,9 @@ class HRNet(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = _conv(3, 64, 3, 2), nn.BatchNorm2d(64)
         self.conv2, self.bn2 = _conv(64, 64, 3, 2), nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
         self.layer1 = nn.Sequential(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(3)))
-        first = _conv_norm(256, WIDTHS[0], 3)
-        self.transition1 = nn.ModuleList([first, nn.Sequential(_conv_norm(256, WIDTHS[1], 3, 2))])
+        first = _ConvNorm(256, WIDTHS[0], 3)
+        self.transition1 = nn.ModuleList([first, nn.Sequential(_ConvNorm(256, WIDTHS[1], 3, 2))])
         self.stage2 = nn.Sequential(Exchange(2, 2))
         self.transition2 = self._added_branch(2)
         self.stage3 = nn.Sequential(*(Exchange(3, 3) for _ in range(4)))
@@ -125,12 +152,12 @@ class HRNet(nn.Module):
 
     @staticmethod
     def _added_branch(index: int) -> nn.ModuleList:
-        new = nn.Sequential(_conv_norm(WIDTHS[index - 1], WIDTHS[index], 3, 2))
+        new = nn.Sequential(_ConvNorm(WIDTHS[index - 1], WIDTHS[index], 3, 2))
         return nn.ModuleList([*(nn.Identity() for _ in range(index)), new])
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(images)))  # (B, 64, 128, 128)
-        x = self.layer1(self.relu(self.bn2(self.conv2(x))))  # (B, 256, 64, 64)
+        x = _relu_of(self.conv1, self.bn1, images)  # (B, 64, 128, 128)
+        x = self.layer1(_relu_of(self.conv2, self.bn2, x))  # (B, 256, 64, 64)
         branches = self.stage2([layer(x) for layer in self.transition1])
         branches = self.stage3([*branches, self.transition2[-1](branches[-1])])
         branches = self.stage4([*branches, self.transition3[-1](branches[-1])])
@@ -163,9 +190,11 @@ def load_hrnet(path: str | os.PathLike) -> HRNet:
         raise DiffPoseError(f"{path}: {what}: download it again; {way_out}") from error
     if isinstance(state, dict) and isinstance(state.get("net"), dict):
         state = state["net"]
-    model = HRNet()
+    with torch.device("meta"):  # no time for initial weights that are replaced
+        model = HRNet()
     _check_state(state, model.state_dict(), path, way_out)
-    model.load_state_dict(state)
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    model.load_state_dict(state, assign=True)
     return model.eval()
 
 
@@ -191,21 +220,8 @@ def _check_state(state: object, expected: dict[str, Tensor], path: Path, way_out
         raise DiffPoseError(f"{path}: '{broken}' holds values that are not finite: download it again; {way_out}")
 
 
-def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """Put each batch norm into the convolution before it, in place; for a model in evaluation mode."""
-    previous = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and isinstance(previous[1], nn.Conv2d):
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            fold_batch_norms(child)
-        previous = (name, child)
-    return module
-
-
 class Detector:
-    """HRNet ready to run over many images: batch norms folded, channels last, on ``device`` in ``precision``.
+    """HRNet ready to run over many images: convolutions fused, channels last, on ``device`` in ``precision``.
 
     Args:
         model: HRNet with its weights; it is changed and must not be used otherwise.
@@ -217,7 +233,7 @@ class Detector:
         if precision not in PRECISIONS:
             raise DiffPoseError(f"--precision {precision}: it is one of {', '.join(PRECISIONS)}")
         self.device, self.dtype = torch.device(device), PRECISIONS[precision]
-        model = fold_batch_norms(model.eval()).to(self.device, self.dtype, memory_format=torch.channels_last)
+        model = fuse_convolutions(model.eval()).to(self.device, self.dtype, memory_format=torch.channels_last)
         self._model = model.requires_grad_(False)
         self._mean = 255 * torch.tensor(IMAGE_MEAN, device=self.device)
         self._std = 255 * torch.tensor(IMAGE_STD, device=self.device)
@@ -225,6 +241,8 @@ class Detector:
     @torch.inference_mode()
     def __call__(self, images: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """RGB images (B, 255, 255, 3), float32 in 0..255 -> heatmaps (B, 16, 64, 64) float16."""
+        if not len(images):
+            return np.empty((0, NUM_HEATMAPS, HEATMAP_SIZE, HEATMAP_SIZE), np.float16)
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
         batch = ((batch - self._mean) / self._std).to(self.dtype).permute(0, 3, 1, 2)  # channels last in memory
         # float32 means float32: cuDNN would round the factors of convolutions to TF32.
@@ -232,3 +250,26 @@ class Detector:
             heatmaps = self._model(batch).float()
         limit = torch.finfo(torch.float16).max
         return heatmaps.clamp_(-limit, limit).half().contiguous().cpu().numpy()
+
+    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The heatmaps of each batch of images, in order; on the CPU of as many batches at once as PyTorch has threads.
+
+        Cores that work on a batch each do not wait for each other after every layer, and values do not depend on
+        their number. While the iterator is open, PyTorch computes with one thread in every other place too.
+        """
+        threads = torch.get_num_threads()
+        at_once = threads if self.device.type == "cpu" else 1
+        running: deque[Future[np.ndarray]] = deque()
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(at_once, "detector") as pool:
+                for batch in batches:
+                    running.append(pool.submit(self, batch))
+                    # One more waits for the first thread that is free.
+                    if len(running) > at_once:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+        finally:
+            torch.set_num_threads(threads)

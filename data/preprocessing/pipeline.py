@@ -1,4 +1,4 @@
-"""Detection over many recordings: decoding threads, the network in the calling thread, one writing thread.
+"""Detection over many recordings: decoding threads, the detector's, and one writing thread.
 
 Every recording becomes a file of its own, in batches that always start at its first row, so that neither the number of
 workers nor an interruption changes a value. At most a few batches are in memory, however long a video is.
@@ -7,6 +7,7 @@ workers nor an interruption changes a value. At most a few batches are in memory
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,20 +114,28 @@ class Pipeline:
             raise self._failure
 
     def _detect(self, workers: int) -> None:
+        running: deque[_Batch] = deque()
+        with contextlib.closing(self._detector.stream(self._images(workers, running))) as results:
+            for heatmaps in results:
+                batch = running.popleft()
+                if not np.isfinite(heatmaps).all():
+                    raise DiffPoseError(
+                        f"{batch.recording.key}: heatmaps that are not finite from row {batch.start}: "
+                        "check the weights, or use --precision float32"
+                    )
+                batch.heatmaps = heatmaps if len(heatmaps) else None
+                batch.images = batch.images[:0]
+                self._put(self._detected, batch)
+
+    def _images(self, workers: int, running: deque[_Batch]) -> Iterator[np.ndarray]:
+        """The images of each decoded batch, which is added to ``running``, until ``workers`` threads have ended."""
         while workers:
             batch = self._get(self._decoded)
             if batch is None:
                 workers -= 1
                 continue
-            if len(batch.images):
-                batch.heatmaps = self._detector(batch.images)
-                if not np.isfinite(batch.heatmaps).all():
-                    raise DiffPoseError(
-                        f"{batch.recording.key}: heatmaps that are not finite from row {batch.start}: "
-                        "check the weights, or use --precision float32"
-                    )
-            batch.images = batch.images[:0]
-            self._put(self._detected, batch)
+            running.append(batch)
+            yield batch.images
 
     def _decode(self, remaining: "_Shared") -> None:
         try:

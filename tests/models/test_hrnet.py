@@ -1,9 +1,14 @@
 """HRNet-W32 against the published network's heatmaps on deterministic weights, and the loading of weight files."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import models.fused_convolution
+from models.fused_convolution import fuse_convolutions, is_fusion_available
 from models.hrnet import IMAGE_MEAN, IMAGE_STD, WEIGHT_FILES, WEIGHTS_FOLDER, Detector, HRNet, load_hrnet, weights_path
 from tests.helpers import deterministic_weights
 from utils.errors import DiffPoseError
@@ -52,14 +57,88 @@ def test_heatmaps_are_the_published_ones(model, images, vectors):
     np.testing.assert_allclose(heatmaps.std((2, 3)), expected["std"], rtol=1e-4)
 
 
-@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-3), ("bfloat16", 0.05)])
-def test_the_detector_gives_the_same_folded_and_in_other_precisions(state, images, vectors, precision, within):
+def detector(state, precision="float32"):
     model = HRNet()
     model.load_state_dict(state)
-    heatmaps = Detector(model, precision=precision)(255 * images)
+    return Detector(model, precision=precision)
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-3), ("bfloat16", 0.05)])
+def test_the_detector_gives_the_same_in_each_precision(state, images, vectors, precision, within):
+    heatmaps = detector(state, precision)(255 * images)
     assert heatmaps.dtype == np.float16
     assert heatmaps.flags.c_contiguous
     assert difference(heatmaps, vectors("hrnet")) < within
+
+
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_fusing_changes_rounding_only(model, state, images, monkeypatch, is_fused):
+    if not is_fused:
+        monkeypatch.setattr(models.fused_convolution, "is_fusion_available", lambda device, dtype: False)
+    fused = HRNet()
+    fused.load_state_dict(state)
+    fused = fuse_convolutions(fused.eval()).to(memory_format=torch.channels_last)
+    assert not any(isinstance(module, nn.BatchNorm2d | nn.Conv2d) for module in fused.modules())
+    batch = torch.from_numpy(images - 0.5).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected = model(batch)
+        heatmaps = fused(batch)
+        alone = fused(batch[1:])
+    within = 1e-5 * float(expected.abs().max())
+    torch.testing.assert_close(heatmaps, expected, rtol=0, atol=within)
+    torch.testing.assert_close(alone, expected[1:], rtol=0, atol=within)
+
+
+def test_operators_that_compute_something_else_are_not_used(monkeypatch):
+    check = is_fusion_available.__wrapped__
+    assert not check("meta", torch.float32)
+    onednn = models.fused_convolution._onednn
+    if not check("cpu", torch.float32):
+        pytest.skip("this PyTorch has no fused operators")
+    monkeypatch.setattr(models.fused_convolution, "_onednn", lambda *args: onednn(*args[:-2], None, False))
+    assert not check("cpu", torch.float32)
+
+    def missing(*args):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(models.fused_convolution, "_onednn", missing)
+    assert not check("cpu", torch.float32)
+
+
+class Counting(Detector):
+    """Answers with the images' means, the first batches last."""
+
+    def __init__(self):
+        self.device, self.threads = torch.device("cpu"), set()
+
+    def __call__(self, images):
+        self.threads.add(torch.get_num_threads())
+        time.sleep(0.02 / (1 + images[0]))
+        return images
+
+
+def test_a_stream_keeps_the_order_and_the_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        counting, batches = Counting(), [np.array([i]) for i in range(9)]
+        assert [int(result[0]) for result in counting.stream(iter(batches))] == list(range(9))
+        assert counting.threads == {1}
+        assert torch.get_num_threads() == 3
+
+        def failing():
+            yield batches[0]
+            raise DiffPoseError("no image")
+
+        with pytest.raises(DiffPoseError, match="no image"):
+            list(counting.stream(failing()))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_images_give_no_heatmaps(state):
+    assert detector(state)(np.empty((0,))).shape == (0, 16, 64, 64)
 
 
 @pytest.mark.parametrize("form", [lambda state: state, lambda state: {"net": state, "epoch": 7}], ids=["plain", "net"])

@@ -1,0 +1,85 @@
+"""Convolutions for inference that also do what follows them: batch norm, addition and ReLU.
+
+On a CPU oneDNN computes all of it while the values are in registers, from weights that are stored as its kernels read
+them. The operators are PyTorch's own but not public: where they are missing or do something else, and on other
+devices, the same is computed step by step.
+"""
+
+from functools import lru_cache
+from itertools import zip_longest
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class FusedConvolution(nn.Module):
+    """``relu(convolution(x) + add)`` with the weights of a convolution and of the batch norm after it, if any.
+
+    Move it to its device and precision, with ``memory_format=torch.channels_last``, before the first call.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None = None):
+        super().__init__()
+        merged = convolution if norm is None else fuse_conv_bn_eval(convolution, norm)
+        self.weight, self.bias = merged.weight, merged.bias
+        self.geometry = list(merged.padding), list(merged.stride), list(merged.dilation), merged.groups
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
+        """Channels-last x (B, C, H, W) -> (B, C', H', W'); ``add`` has the shape of the result and may be overwritten.
+
+        Without a gradient.
+        """
+        if not is_fusion_available(x.device.type, x.dtype):
+            padding, stride, dilation, groups = self.geometry
+            y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+            y = y if add is None else y.add_(add)
+            return y.relu_() if relu else y
+        if self._packed is None:
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, list(x.shape))
+        return _onednn(x, self._packed, self.bias, self.geometry, add, relu)
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor, geometry: tuple, add: Tensor | None, relu: bool) -> Tensor:
+    if add is None:
+        after = "relu" if relu else "none"
+        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *geometry, after, [], "")
+    after = "add", 1.0, "relu" if relu else None, [], None
+    return torch.ops.mkldnn._convolution_pointwise_.binary(add, x, weight, bias, *geometry, *after)
+
+
+@lru_cache
+@torch.inference_mode()
+def is_fusion_available(device: str, dtype: torch.dtype) -> bool:
+    """Whether oneDNN's operators are there for a type of device and a precision, and compute what they are used for."""
+    if device != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    ramp = torch.linspace(-1, 1, 8 * 8 * 9)
+    weight = ramp.sin().reshape(8, 8, 3, 3).to(dtype, memory_format=torch.channels_last)
+    x = ramp.cos()[: 8 * 8 * 8].reshape(1, 8, 8, 8).to(dtype, memory_format=torch.channels_last)
+    bias, geometry = ramp[:8].to(dtype), ([1, 1], [1, 1], [1, 1], 1)
+    try:
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(x.shape))
+        plain = _onednn(x, packed, bias, geometry, None, False)
+        both = _onednn(x, packed, bias, geometry, x.clone(), True)
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        return False
+    expected = F.conv2d(x.float(), weight.float(), bias.float(), padding=1)
+    within = 0.02 * float(expected.abs().max())
+    return bool((plain - expected).abs().max() < within and (both - (expected + x).relu()).abs().max() < within)
+
+
+def fuse_convolutions(module: nn.Module) -> nn.Module:
+    """Replace each convolution, and the batch norm after it, by a FusedConvolution, in place; in evaluation mode."""
+    children = list(module.named_children())
+    for (name, child), (next_name, following) in zip_longest(children, children[1:], fillvalue=("", None)):
+        if not isinstance(child, nn.Conv2d):
+            fuse_convolutions(child)
+            continue
+        norm = following if isinstance(following, nn.BatchNorm2d) else None
+        setattr(module, name, FusedConvolution(child, norm))
+        if norm is not None:
+            setattr(module, next_name, nn.Identity())
+    return module
