@@ -14,6 +14,7 @@ from typing import Self
 import h5py
 import numpy as np
 
+from data.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE, CompactForm
 from data.schema import FIELDS, SCHEMA_VERSION, SPLITS, Field, dataset_name
 from utils.errors import DiffPoseError
 
@@ -24,15 +25,15 @@ _SMALL_CHUNK_BYTES = 32 * 1024
 _DEFAULT_ATTRS = {"detector": "unknown", "units": "gt_3d in mm, image positions in px", "hard_subset": "not stated"}
 
 
-def encode_heatmap(heatmap: np.ndarray, *, level: int | None = 4) -> bytes:
+def encode_heatmap(heatmap: np.ndarray, *, level: int | None = 4, compact: CompactForm | None = None) -> bytes:
     """The stored form of one row's heatmaps (16, 64, 64): bytes shuffled, then deflated at ``level`` (0-9).
 
-    None is the form without compression.
+    Level None is the form without compression. ``compact``: change the values first, so that they compress well.
 
     Compressing is most of the work of writing. Worker processes can do it and hand the bytes to
     :meth:`ColumnarWriter.append` in place of the array.
     """
-    values = np.ascontiguousarray(heatmap, dtype="<f2")
+    values = np.ascontiguousarray(heatmap if compact is None else compact(heatmap), dtype="<f2")
     if level is None:
         return values.tobytes()
     return zlib.compress(np.ascontiguousarray(values.view(np.uint8).reshape(-1, 2).T), level)
@@ -121,6 +122,8 @@ class ColumnarWriter:
             ``detector``, ``units`` and ``hard_subset`` (how it was decided) are expected. Others are kept as they are.
         heatmap_compression: ``"gzip"`` (with byte shuffle) or None.
         level: gzip level.
+        compact: the compact form of the heatmaps, which the attribute ``heatmap_storage`` will state; None stores the
+            values as they are. Encoded rows must have been given the same form.
         extra_fields: columns beyond the schema, for the maker's own use.
 
     Raises DiffPoseError when the file cannot be written, when a column is missing, unknown or of another shape, when a
@@ -135,6 +138,7 @@ class ColumnarWriter:
         attrs: Mapping[str, object],
         heatmap_compression: str | None = "gzip",
         level: int = 4,
+        compact: CompactForm | None = None,
         extra_fields: Iterable[Field] = (),
     ):
         self.path = Path(path)
@@ -145,8 +149,10 @@ class ColumnarWriter:
         if not attrs.get("source"):
             raise ValueError("attrs needs 'source': what the data was made from")
         self._level = level if heatmap_compression else None
+        self._compact = compact
         self._attrs = {
             **_DEFAULT_ATTRS, **attrs, "schema_version": SCHEMA_VERSION, "dataset": self.dataset, "layout": "columnar",
+            STORAGE_ATTRIBUTE: str(compact or AS_PUBLISHED),
         }  # fmt: skip
         self._partial = self.path.with_name(self.path.name + ".partial")
         self._file: h5py.File | None = None
@@ -240,8 +246,9 @@ class ColumnarWriter:
 
     def _write_heatmaps(self, column: h5py.Dataset, start: int, values: np.ndarray | Sequence[bytes]) -> None:
         for row, value in enumerate(values, start):
-            chunk = value if isinstance(value, bytes) else encode_heatmap(value, level=self._level)
-            column.id.write_direct_chunk((row, 0, 0, 0), chunk)
+            if not isinstance(value, bytes):
+                value = encode_heatmap(value, level=self._level, compact=self._compact)
+            column.id.write_direct_chunk((row, 0, 0, 0), value)
 
     def _checked(self, columns: Mapping[str, np.ndarray | Sequence]) -> dict[str, np.ndarray | Sequence[bytes]]:
         """The columns as arrays of the schema's dtypes, or a DiffPoseError that names the column."""

@@ -220,6 +220,6 @@ def _require_positive(total: Tensor, first: int) -> None:
     if total.device.type != "cuda" and bool((total <= 0).any()):
         item, joint = (int(i) for i in (total <= 0).nonzero()[0])
         raise DiffPoseError(
-            f"the heatmap of item {first + item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be drawn "
-            "from it: leave the item out (eval.py --skip_bad) or mend its heatmap"
+            f"the heatmap of item {first + item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be "
+            "drawn from it: leave the item out (eval.py --skip_bad) or mend its heatmap"
         )

@@ -5,16 +5,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import h5py
+import numpy as np
 from tqdm import tqdm
 
 from data.ambiguity import HARD_SUBSET_RULE
 from data.columnar import encode_heatmap
+from data.compact import add_compact_option
 from data.hdf5_access import text_attribute
 from data.preprocessing.frames import Recording, Source, require
 from data.preprocessing.hard_list import WHERE_FROM, HardList
@@ -26,7 +28,7 @@ from utils.errors import DiffPoseError
 
 COMPRESSIONS = ("none", *(f"gzip-{level}" for level in range(1, 10)))
 # Maps with a detector's noise shrink by 7 to 15 % only, at any level, and are read eight times more slowly.
-DEFAULT_COMPRESSION = "none"
+DEFAULT_COMPRESSION, COMPACT_COMPRESSION = "none", "gzip-4"
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ def parse_arguments(source: Source, description: str, arguments: Sequence[str] |
     parser.add_argument("--limit", type=int, metavar="N", help="at most N rows a recording: for a trial run")
     if source.dataset == "h36m":
         parser.add_argument("--hard_subset", type=Path, metavar="FILE", help=f"list of ambiguous frames: {WHERE_FROM}")
-    about = f"of the heatmaps, without loss: none, gzip-1..gzip-9 (default: {DEFAULT_COMPRESSION})"
-    parser.add_argument("--compression", choices=COMPRESSIONS, default=DEFAULT_COMPRESSION, metavar="NAME", help=about)
+    about = f"of the heatmaps, without loss: none, gzip-1..gzip-9 (default: {DEFAULT_COMPRESSION}, with --compact "
+    about += f"{COMPACT_COMPRESSION})"
+    parser.add_argument("--compression", choices=COMPRESSIONS, metavar="NAME", help=about)
+    add_compact_option(parser)
     parser.add_argument("--batch_size", type=int, metavar="N", help="images a network call (default: by device)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", choices=sorted(PRECISIONS), default="float32", help="of the network")
@@ -76,6 +80,10 @@ def parse_arguments(source: Source, description: str, arguments: Sequence[str] |
     for name in ("workers", "limit", "batch_size"):
         if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
             raise DiffPoseError(f"--{name} must be at least 1")
+    if parsed.compression is None:
+        parsed.compression = COMPACT_COMPRESSION if parsed.compact else DEFAULT_COMPRESSION
+    elif parsed.compact and parsed.compression == "none":
+        raise DiffPoseError("--compact saves room only with --compression gzip-1..gzip-9: leave one of them out")
     unknown = sorted(set(parsed.subjects or ()) - set(source.subjects))
     if unknown:
         raise DiffPoseError(f"--subjects {' '.join(unknown)}: the subjects are {', '.join(source.subjects)}")
@@ -97,6 +105,8 @@ def _job(source: Source, arguments: argparse.Namespace) -> _Job:
             "precision": arguments.precision,
             "compression": arguments.compression,
             "limit": arguments.limit,
+            # Absent otherwise: files and parts that were made before there was this option are still found.
+            **({"compact": str(arguments.compact)} if arguments.compact else {}),
         },
         subjects=subjects,
         hard_list=HardList(listed) if listed else None,
@@ -135,7 +145,9 @@ def preprocess(source: Source, description: str, arguments: Sequence[str] | None
     model = load_hrnet(job.weights)
     recordings = source.recordings(options.input_dir, job.subjects)
     compression, _, level = options.compression.partition("-")
-    storage = {"heatmap_compression": None if compression == "none" else compression, "level": int(level or 0)}
+    storage = {"heatmap_compression": None if compression == "none" else compression, "level": int(level or 0),
+               "compact": options.compact}  # fmt: skip
+    encode = partial(encode_heatmap, level=int(level) if level else None, compact=options.compact)
     with PartFolder(job.output, dataset=source.dataset, settings=job.settings, **storage) as parts:
         left = [recording for recording in recordings if not parts.is_done(recording)]
         if len(left) < len(recordings):
@@ -145,7 +157,7 @@ def preprocess(source: Source, description: str, arguments: Sequence[str] | None
         detector = Detector(model, device=device, precision=options.precision)
         workers, batch_size = _amounts(options, device.type)
         _detect(left, len(recordings), parts, detector, workers=workers, batch_size=batch_size, limit=options.limit,
-                level=storage["level"] if storage["heatmap_compression"] else None)  # fmt: skip
+                encode=encode)  # fmt: skip
         num_rows, num_hard = _assemble(source, job, recordings, parts, options)
         parts.remove(recordings)
     hard = f"{num_hard} hard ({HARD_SUBSET_RULE})"
@@ -160,7 +172,7 @@ def _amounts(options: argparse.Namespace, device: str) -> tuple[int, int]:
     """Decoding threads and batch size. On the CPU the network needs the cores; a GPU waits for decoders."""
     cores = os.cpu_count() or 1
     workers = options.workers or (min(2, cores) if device == "cpu" else max(2, min(16, cores)))
-    return workers, options.batch_size or (16 if device == "cpu" else 64)
+    return workers, options.batch_size or (8 if device == "cpu" else 64)
 
 
 def _detect(
@@ -172,7 +184,7 @@ def _detect(
     workers: int,
     batch_size: int,
     limit: int | None,
-    level: int | None,
+    encode: Callable[[np.ndarray], bytes],
 ) -> None:
     images, start = 0, time.monotonic()
     with tqdm(total=total, initial=total - len(left), unit="recording", desc="detect") as bar:
@@ -187,7 +199,7 @@ def _detect(
             detector=detector,
             open_writer=parts.writer,
             on_done=on_done,
-            encode=partial(encode_heatmap, level=level),
+            encode=encode,
             batch_size=batch_size,
             workers=workers,
             limit=limit,

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from data.columnar import ColumnarWriter, read_blocks
+from data.compact import CompactForm
 from data.hdf5_access import open_hdf5, text_attribute
 from data.preprocessing.frames import Recording
 from utils.errors import DiffPoseError
@@ -34,7 +35,7 @@ class PartFolder:
         output: the file to be made.
         dataset: ``h36m``, ``3dhp`` or ``3dpw``.
         settings: what the content of a part depends on.
-        heatmap_compression, level: as of :class:`~data.columnar.ColumnarWriter`.
+        heatmap_compression, level, compact: as of :class:`~data.columnar.ColumnarWriter`.
 
     Raises DiffPoseError on entry when another run is at work on the same output, when the folder holds recordings made
     with other settings, or can't be written.
@@ -48,11 +49,12 @@ class PartFolder:
         settings: Mapping[str, object],
         heatmap_compression: str | None,
         level: int,
+        compact: CompactForm | None = None,
     ):
         self.output, self.dataset = output, dataset
         self.folder = output.with_name(output.name + ".parts")
         self._settings = dict(settings)
-        self._storage = {"heatmap_compression": heatmap_compression, "level": level}
+        self._storage = {"heatmap_compression": heatmap_compression, "level": level, "compact": compact}
         self._lock: TextIO | None = None
 
     def __enter__(self) -> "PartFolder":
@@ -83,7 +85,9 @@ class PartFolder:
                 before = json.loads(path.read_text())
                 if before == self._settings:
                     return
-                names = [name for name in self._settings if before.get(name) != self._settings[name]]
+                # A setting that was or is at its default may have no entry.
+                both = {**self._settings, **before}
+                names = [name for name in both if before.get(name) != self._settings.get(name)]
                 raise DiffPoseError(
                     f"{self.folder}: holds recordings made with another --{' and --'.join(names)}: "
                     "go on with the same, or delete that folder"

@@ -41,6 +41,7 @@ def validate(
     ]
     report.say(f"{facts.path}: {facts.dataset}, {facts.layout} layout")
     report.say(f"source: {splits[0].source}; detector: {splits[0].detector}")
+    report.say(f"heatmap storage: {facts.heatmap_storage}")
     for split in splits:
         if not split.num_rows:
             report.find(f"{split.split} has no rows")

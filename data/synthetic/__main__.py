@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from data.compact import add_compact_option
 from data.synthetic.build import BuildParameters, build
 from data.synthetic.contact_sheet import save_contact_sheet
 from data.synthetic.report import describe
@@ -18,6 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--test_rows", type=int, default=defaults.test_rows)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--workers", type=int, default=2, help="processes; does not change the result")
+    add_compact_option(parser)
     parser.add_argument("--force", action="store_true", help="build although the file is there")
     parser.add_argument("--report", action="store_true", help="measure the file: calibration, hard rows, difficulty")
     parser.add_argument("--contact_sheet", type=Path, metavar="PNG", help="save a picture of the actions")
@@ -29,7 +31,8 @@ def main() -> None:
     if arguments.output is None and arguments.contact_sheet is None:
         raise DiffPoseError("nothing to do: give --output FILE.h5, --contact_sheet FILE.png or both")
     if arguments.output is not None:
-        parameters = BuildParameters(arguments.train_rows, arguments.test_rows, arguments.seed)
+        threshold = arguments.compact.threshold if arguments.compact else None
+        parameters = BuildParameters(arguments.train_rows, arguments.test_rows, arguments.seed, compact=threshold)
         start = time.monotonic()
         if build(arguments.output, parameters, workers=arguments.workers, force=arguments.force):
             size, seconds = arguments.output.stat().st_size / 2**20, time.monotonic() - start

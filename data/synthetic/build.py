@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from data.ambiguity import HARD_SUBSET_RULE
 from data.columnar import ColumnarWriter, encode_heatmap
+from data.compact import CompactForm
 from data.hdf5_access import text_attribute
 from data.schema import ACTIONS, SUBJECTS
 from data.synthetic.actions import perform
@@ -37,12 +38,24 @@ _COMPRESSION_LEVEL = 4
 
 @dataclass(frozen=True)
 class BuildParameters:
-    """What a build depends on; the number of workers is not among it."""
+    """What a build depends on; the number of workers is not among it.
+
+    ``compact``: the threshold of the compact form of the heatmaps, None for their values as simulated.
+    """
 
     train_rows: int = 20_000
     test_rows: int = 4_000
     seed: int = 0
     generator_version: int = GENERATOR_VERSION
+    compact: float | None = None
+
+    @property
+    def compact_form(self) -> CompactForm | None:
+        return None if self.compact is None else CompactForm(threshold=self.compact)
+
+    def as_json(self) -> str:
+        """What the file keeps; options that are not used stay out of it."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -127,27 +140,28 @@ def simulate_task(task: Task, seed: int) -> dict[str, np.ndarray]:
     return columns
 
 
-def _encoded_task(task: Task, seed: int) -> dict:
-    columns = simulate_task(task, seed)
-    columns["heatmap"] = [encode_heatmap(heatmap, level=_COMPRESSION_LEVEL) for heatmap in columns["heatmap"]]
+def _encoded_task(task: Task, parameters: BuildParameters) -> dict:
+    columns = simulate_task(task, parameters.seed)
+    encode = partial(encode_heatmap, level=_COMPRESSION_LEVEL, compact=parameters.compact_form)
+    columns["heatmap"] = [encode(heatmap) for heatmap in columns["heatmap"]]
     return columns
 
 
-def _results(tasks: list[Task], seed: int, workers: int) -> Iterator[tuple[Task, dict]]:
+def _results(tasks: list[Task], parameters: BuildParameters, workers: int) -> Iterator[tuple[Task, dict]]:
     """Each task with its columns, in order; at most a few tasks a worker are under way, so memory does not grow."""
     if workers == 1:
         for task in tasks:
-            yield task, _encoded_task(task, seed)
+            yield task, _encoded_task(task, parameters)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         remaining = iter(tasks)
-        running = deque((task, pool.submit(_encoded_task, task, seed)) for task in islice(remaining, 4 * workers))
+        running = deque((task, pool.submit(_encoded_task, task, parameters)) for task in islice(remaining, 4 * workers))
         try:
             while running:
                 task, future = running.popleft()
                 columns = future.result()
-                running.extend((new, pool.submit(_encoded_task, new, seed)) for new in islice(remaining, 1))
+                running.extend((new, pool.submit(_encoded_task, new, parameters)) for new in islice(remaining, 1))
                 yield task, columns
         except BrokenProcessPool as error:
             raise DiffPoseError("a worker process ended unexpectedly (out of memory?): try --workers 1") from error
@@ -196,14 +210,15 @@ def build(
         "detector": "simulated",
         "units": "gt_3d in mm, camera frame; gt_2d in px",
         "hard_subset": HARD_SUBSET_RULE,
-        "parameters": json.dumps(asdict(parameters)),
+        "parameters": parameters.as_json(),
     }
     tasks = plan_tasks("trainset", parameters.train_rows) + plan_tasks("testset", parameters.test_rows)
     total = parameters.train_rows + parameters.test_rows
     with (
         ColumnarWriter(
-            path, dataset="h36m", attrs=attributes, level=_COMPRESSION_LEVEL, extra_fields=(OCCLUDED_FIELD,)
-        ) as writer,
+            path, dataset="h36m", attrs=attributes, level=_COMPRESSION_LEVEL, compact=parameters.compact_form,
+            extra_fields=(OCCLUDED_FIELD,),
+        ) as writer,  # fmt: skip
         tqdm(total=total, unit="row", desc="benchmark", disable=not show_progress) as bar,
     ):
         for split in ("trainset", "testset"):
@@ -216,7 +231,7 @@ def build(
                         rotation=camera.rotation,
                         translation=camera.translation,
                     )
-        for task, columns in _results(tasks, parameters.seed, min(workers, len(tasks))):
+        for task, columns in _results(tasks, parameters, min(workers, len(tasks))):
             writer.append(task.split, columns)
             bar.update(task.last - task.first)
     return True

@@ -101,7 +101,7 @@ def sampling_memory(device: torch.device, repeats: int) -> dict:
     """Peak memory of sampling 64 x 200 in float32."""
     maps, _ = heatmaps_and_targets(BATCH, device)
     samplers(device)[1]["float32"](maps, FrameDraws(0, range(BATCH), device=device))
-    return {"peak_mb": peak_mb()}
+    return {"peak_mb": peak_mb(device)}
 
 
 def metrics(device: torch.device, repeats: int) -> dict:
@@ -132,7 +132,7 @@ def evaluation(device: torch.device, repeats: int, *, frames: int) -> dict:
 
     variants = {name: lambda sampler=sampler: ours(sampler) for name, sampler in fast.items()}
     seconds = medians(variants, device, repeats=repeats)
-    memory = peak_mb()
+    memory = peak_mb(device)
     # Last and once: at batch 64 the plain way takes minutes and many GB, and would set the peak.
     start = time.perf_counter()
     all_metrics(plain.sample(maps, HYPOTHESES), truth, skeleton)

@@ -26,7 +26,7 @@ IMAGES = 16
 
 
 def _enlarge(small: Path, path: Path, rows: int) -> None:
-    """``rows`` training rows in the columnar layout, out of a small file's first; the maps' peaks alone, for the disk."""
+    """``rows`` training rows in the columnar layout, out of a small file's first; of the maps the peaks alone."""
     with h5py.File(small, locking=False) as file:
         columns = {name: file["dataset/trainset"][name][:16] for name in FIELDS["h36m"]}
     stored = [encode_heatmap(np.where(maps > 0.3, maps, 0), level=9) for maps in columns.pop("heatmap")]

@@ -1,10 +1,15 @@
-"""The speed table of the README, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``."""
+"""The speed table of the README, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``.
+
+``--into README.md`` puts it between ``<!-- speed -->`` and ``<!-- end of speed -->``.
+"""
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from utils.errors import DiffPoseError, run_script
+from utils.report import write_text
 
 # Case -> (what it is, unit, what a second's measurement is multiplied by, or 0: a rate of this entry over the seconds).
 ROWS = {
@@ -13,7 +18,10 @@ ROWS = {
     "metrics": ("all metrics, 64 frames x 200", "ms", 1000, None),
     "evaluation_batch_8": ("evaluation of a frame, 200 hypotheses, batch 8", "ms", 1000, None),
     "evaluation_batch_64": ("evaluation of a frame, 200 hypotheses, batch 64", "ms", 1000, None),
+    "hrnet": ("HRNet-W32, an image (plain: one at a time)", "ms", 1000, None),
 }
+# Condition 19 and 25 reverse steps 106 million multiply-adds.
+GFLOP_A_HYPOTHESIS = 0.25
 VARIANTS = ("plain", "float32", "bfloat16")
 
 
@@ -43,29 +51,72 @@ def table(found: dict) -> str:
             ratio = "" if variant == "plain" else f" ({measured['seconds']['plain'] / seconds:.1f}x)"
             cells.append(f"{value:,.0f} {unit}{ratio}" if value >= 10 else f"{value:.1f} {unit}{ratio}")
         lines.append(f"| {what} | {' | '.join(cells)} |")
-    notes = []
-    if "ceilings" in found["cases"]:
-        gflops = found["cases"]["ceilings"]["gflops"]
-        notes.append(
-            "matrix products reach " + ", ".join(f"{value:,.0f} GFLOP/s in {k}" for k, value in gflops.items())
-        )
-    memory = {
-        "sampling_memory": "sampling 64 x 200 in float32",
-        "evaluation_batch_64": "evaluation at batch 64",
-    }
-    for case, what in memory.items():
-        if case in found["cases"]:
-            notes.append(f"peak memory of {what} {found['cases'][case]['peak_mb']:,.0f} MB")
-    about = found["machine"]
+    return "\n".join([*lines, "", *notes(found)]) + "\n"
+
+
+def notes(found: dict) -> list[str]:
+    """What else was measured, and on what."""
+    cases, about = found["cases"], found["machine"]
     where = about["gpu"] or f"{about['cpu']}, {about['threads']} threads"
-    notes.append(f"{where}, torch {about['torch']}, {about['date']}, `{about['command']}`")
-    return "\n".join([*lines, "", "; ".join(notes) + "."]) + "\n"
+    lines = [f"{where}, torch {about['torch']}, {about['date']}, `{about['command']}`."]
+    if "ceilings" in cases:
+        gflops = cases["ceilings"]["gflops"]
+        reach = " and ".join(f"{value:,.0f} GFLOP/s in {name}" for name, value in gflops.items())
+        lines.append(f"Large matrix products reach {reach}.")
+        if "sampling" in cases:
+            shares = [
+                f"{100 * cases['sampling']['hypotheses'] * GFLOP_A_HYPOTHESIS / seconds / gflops[name]:.0f} % in {name}"
+                for name, seconds in cases["sampling"]["seconds"].items() if name in gflops
+            ]  # fmt: skip
+            lines.append(f"Sampling ({GFLOP_A_HYPOTHESIS} GFLOP a hypothesis) uses {' and '.join(shares)} of that.")
+    memory = {"sampling_memory": "sampling 64 x 200 in float32", "evaluation_batch_64": "evaluation at batch 64"}
+    peaks = [f"{cases[case]['peak_mb']:,.0f} MB for {what}" for case, what in memory.items() if case in cases]
+    if peaks:
+        lines.append(f"Peak memory: {', '.join(peaks)}.")
+    if "training" in cases and "evaluation_batch_64" in cases:
+        step = min(cases["training"]["seconds"].values())
+        frame = min(cases["evaluation_batch_64"]["seconds"].values())
+        lines.append(
+            f"At the fastest of these, 700,000 training steps take {_duration(700_000 * step)}, and the evaluation of "
+            f"17,000 frames x 200 takes {_duration(17_000 * frame)}."
+        )
+    if data := cases.get("dataset"):
+        times = f"{data['loader_rows_per_s'] * _fastest_step(cases):.1f} times" if "training" in cases else "against"
+        lines.append(
+            f"A split of {data['rows']:,} rows opens in {data['open_s']:.2f} s, its first shuffled batch comes "
+            f"{data['first_batch_s']:.2f} s later, with {data['peak_mb']:,.0f} MB ({data['imports_mb']:,.0f} of them "
+            f"imports); {data['workers']} workers feed {data['loader_rows_per_s']:,.0f} rows/s, {times} what the "
+            "fastest training step takes."
+        )
+    if "demo" in cases:
+        lines.append(f"Demo: one person's heatmaps to 200 poses in {cases['demo']['seconds']['ours']:.2f} s (warm).")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+
+
+def _fastest_step(cases: dict) -> float:
+    """Seconds that a training step takes a row."""
+    return min(cases["training"]["seconds"].values()) / cases["training"]["batch"]
+
+
+def with_table(text: str, found: dict) -> str:
+    """A Markdown text with its speed table made anew."""
+    start, end = "<!-- speed -->\n", "<!-- end of speed -->"
+    return re.sub(f"{start}.*?{end}", lambda match: f"{start}{table(found)}{end}", text, flags=re.DOTALL)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", help="the JSON file that bench.py wrote")
-    print(table(read(Path(parser.parse_args().file))), end="")
+    parser.add_argument("--into", metavar="FILE.md", help="put the table into this Markdown file")
+    args = parser.parse_args()
+    found = read(Path(args.file))
+    if args.into:
+        write_text(Path(args.into), with_table(Path(args.into).read_text(encoding="utf-8"), found))
+    print(table(found), end="")
     return 0
 
 

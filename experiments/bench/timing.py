@@ -27,6 +27,8 @@ def medians(variants: dict[str, Callable[[], object]], device: torch.device, *, 
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process so far, MB."""
+def peak_mb(device: torch.device | None = None) -> float:
+    """Peak memory of this process so far, MB: resident, or what was allocated on a GPU."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

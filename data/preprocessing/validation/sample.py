@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from data.ambiguity import is_ambiguous
+from data.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE
 from data.hdf5_access import listed, member, open_hdf5, reading, text_attribute
 from data.schema import FIELDS, SPLITS, TRUTH_COLUMN, dataset_name
 from data.split_file import SplitFile
@@ -44,13 +45,14 @@ class Report:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """``splits``: their names on the command line (train, test)."""
+    """``splits``: their names on the command line (train, test); ``heatmap_storage``: the form of the maps' values."""
 
     path: Path
     dataset: str
     splits: tuple[str, ...]
     layout: str
     hard_rule: str
+    heatmap_storage: str
 
 
 def file_facts(path: Path, dataset: str | None) -> FileFacts:
@@ -71,9 +73,13 @@ def file_facts(path: Path, dataset: str | None) -> FileFacts:
         stated = text_attribute(root, "dataset").lower()
         if dataset is None:
             asked = stated if stated in FIELDS else _recognised(split)
-        rule = " ".join(text_attribute(root, "hard_subset", "not stated").split())[:200]
+        rule, storage = (
+            " ".join(text_attribute(root, name, default).split())[:200]
+            for name, default in (("hard_subset", "not stated"), (STORAGE_ATTRIBUTE, AS_PUBLISHED))
+        )
         layout = "columnar" if isinstance(split, h5py.Group) else "published"
-    return FileFacts(path=path, dataset=asked, splits=tuple(found), layout=layout, hard_rule=rule)
+    return FileFacts(path=path, dataset=asked, splits=tuple(found), layout=layout, hard_rule=rule,
+                     heatmap_storage=storage)  # fmt: skip
 
 
 def _recognised(split: h5py.Group | h5py.Dataset) -> str:
