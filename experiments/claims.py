@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.results import Effect, Experiment, effect
+from utils.report import EASY_FRAMES
 
 MAIN = "diffpose"
-FULL, HARD = ("full", ""), ("hard", "")
-EASY = ("full", "easy frames")
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Claim:
     better: str = MAIN
 
 
-COMPONENTS = (
+CLAIMS = (
     Claim("heatmap samples beat the argmax alone", "diffpose_argmax_only"),
     Claim("samples with the argmax beat samples without it", "diffpose_no_argmax"),
     Claim("likelihood scaling helps", "diffpose_no_likelihood"),
@@ -36,49 +35,66 @@ COMPONENTS = (
 )
 
 
-def _best(experiment: Experiment, where: tuple[str, str], metric: str) -> list[float]:
-    return experiment.values(where[0], "best", metric, subset=where[1])
+@dataclass(frozen=True)
+class Place:
+    """Where errors are compared: a split or a part of it, and which row of its table."""
+
+    split: str
+    row: str = "best"
+    subset: str = ""
 
 
-def compare(claim: Claim, found: dict[str, Experiment], where: tuple[str, str], metric: str = "mpjpe") -> Effect | None:
-    """The claim's effect on a split (or a part of one); None where an experiment is missing."""
+FULL, HARD = Place("full"), Place("hard")
+EASY = Place("full", subset=EASY_FRAMES)
+HARD_MEAN = Place("hard", row="mean_pose")
+# Heading -> where and by which metric.
+COLUMNS = {
+    "full: MPJPE": (FULL, "mpjpe"),
+    "full: PA": (FULL, "pa_mpjpe"),
+    "hard: MPJPE": (HARD, "mpjpe"),
+    "hard: PA": (HARD, "pa_mpjpe"),
+    "hard: mean pose": (HARD_MEAN, "mpjpe"),
+}
+
+
+def compare(claim: Claim, found: dict[str, Experiment], place: Place, metric: str = "mpjpe") -> Effect | None:
+    """The claim's effect at a place; None where an experiment is missing."""
     if claim.worse not in found or claim.better not in found:
         return None
-    values = [_best(found[name], where, metric) for name in (claim.worse, claim.better)]
+    values = [found[name].values(place.split, place.row, metric, subset=place.subset)
+              for name in (claim.worse, claim.better)]  # fmt: skip
     return effect(*values) if all(values) else None
 
 
 def claims_table(experiments: Sequence[Experiment]) -> str:
     """Markdown: by how many mm the best of N is better where the claim says so, and whether that exceeds the spread."""
     found = {experiment.short: experiment for experiment in experiments}
-    lines = [
-        "| claim | full: MPJPE | full: PA | hard: MPJPE | hard: PA | on the hard split |",
-        "|---|---|---|---|---|---|",
-    ]
-    for claim in COMPONENTS:
-        effects = [compare(claim, found, where, metric) for where in (FULL, HARD) for metric in ("mpjpe", "pa_mpjpe")]
+    head = ["claim", *COLUMNS, "holds on full / on hard (MPJPE)"]
+    lines = [head, ["---"] * len(head)]
+    for claim in CLAIMS:
+        effects = [compare(claim, found, *column) for column in COLUMNS.values()]
         if None not in effects:
-            lines.append(f"| {claim.text} | {' | '.join(map(str, effects))} | {effects[2].verdict} |")
-    return "\n".join([*lines, *_more_on_hard_frames(found), *_best_of_n(found)])
+            lines.append([claim.text, *map(str, effects), f"{effects[0].verdict} / {effects[2].verdict}"])
+    lines += _more_on_hard_frames(found) + _best_of_n(found)
+    return "\n".join(" | ".join(line).join(("| ", " |")) for line in lines)
 
 
-def _more_on_hard_frames(found: dict[str, Experiment]) -> list[str]:
-    """Whether samples gain more over the argmax on ambiguous frames than on the others, seed by seed."""
-    claim = COMPONENTS[0]
-    easy, hard = compare(claim, found, EASY), compare(claim, found, HARD)
+def _more_on_hard_frames(found: dict[str, Experiment]) -> list[list[str]]:
+    """Whether samples gain more over the argmax on ambiguous frames than on the full split's others."""
+    easy, hard = compare(CLAIMS[0], found, EASY), compare(CLAIMS[0], found, HARD)
     if easy is None or hard is None:
         return []
     pooled = None if None in (easy.spread, hard.spread) else ((easy.spread**2 + hard.spread**2) / 2) ** 0.5
     more = Effect(hard.size - easy.size, pooled)
-    return [f"| samples gain more over the argmax on hard frames than on easy ones | easy: {easy} | | {hard} | | "
-            f"{more}: {more.verdict} |"]  # fmt: skip
+    text = "samples gain more over the argmax on hard frames than on easy ones"
+    return [[text, f"easy frames: {easy}", "", str(hard), "", "", f"{more}: {more.verdict}"]]
 
 
-def _best_of_n(found: dict[str, Experiment]) -> list[str]:
+def _best_of_n(found: dict[str, Experiment]) -> list[list[str]]:
     """By how much the error falls as N grows (that it does not rise is so by construction)."""
     if MAIN not in found:
         return []
     curves = [found[MAIN].curve(split, metric) for split in ("full", "hard") for metric in ("mpjpe", "pa_mpjpe")]
     cells = [f"{curve[0]:.1f} → {curve[-1]:.1f}" for curve in curves]
-    fall = 100 * (1 - curves[2][-1] / curves[2][0])
-    return [f"| best of N falls from N = 1 to {len(curves[0])} | {' | '.join(cells)} | by {fall:.0f} % |"]
+    falls = [f"{100 * (1 - curve[-1] / curve[0]):.0f} %" for curve in (curves[0], curves[2])]
+    return [[f"best of N falls from N = 1 to {len(curves[0])}", *cells, "", f"by {falls[0]} / {falls[1]}"]]

@@ -99,10 +99,10 @@ class Effect:
     def verdict(self) -> str:
         """Whether ``size`` is positive by more than the spread."""
         if self.spread is None:
-            return "one seed: not decided"
+            return "open (one seed)"
         if abs(self.size) <= self.spread:
-            return "not decided: within the spread"
-        return "holds" if self.size > 0 else "does not hold"
+            return "open (within the spread)"
+        return "yes" if self.size > 0 else "no"
 
     def __str__(self) -> str:
         return f"{self.size:+.1f}" if self.spread is None else f"{self.size:+.1f} (spread {self.spread:.1f})"

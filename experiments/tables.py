@@ -133,7 +133,7 @@ def protocol(experiments: Sequence[Experiment]) -> str:
     return (
         f"Mean ± standard deviation over seeds ({', '.join(map(str, seeds))}); best: of "
         f"{', '.join(map(str, hypotheses))} hypotheses (oracle); mm; 17 joints, root-aligned (PA: similarity-aligned). "
-        f"full: every {results[0]['info']['stride']}th test row, averaged over actions; hard: every ambiguous row, "
+        f"full: one test row in {results[0]['info']['stride']}, averaged over actions; hard: every ambiguous row, "
         f"averaged over frames ({frames} frames). Budget of each run: {'; '.join(budgets)} (steps x batch); "
         f"{len(reports)} runs took {minutes / 60:.1f} hours of process time. Data: {'; '.join(sources)}."
     )
@@ -144,7 +144,7 @@ def text_of(experiments: Sequence[Experiment]) -> str:
     text = []
     for name, make in TABLES.items():
         if name != "summary":
-            text += [f"## {name.capitalize()}", "", make(experiments), ""]
+            text += [f"## {name[0].upper() + name[1:]}", "", make(experiments), ""]
     results = [result for experiment in experiments for report in experiment.reports for result in report["results"]]
     if all(result["info"]["is_human36m"] for result in results):
         lines = [[p.method, _pair(p.h36m), _pair(p.hard)] for p in PUBLISHED]
@@ -181,10 +181,14 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, split in zip(figure.subplots(1, 2), ("full", "hard"), strict=True):
-        for experiment in experiments:
+        for number, experiment in enumerate(experiments):
             if curve := experiment.curve(split):
-                axes.plot(range(1, len(curve) + 1), curve, label=experiment.short, linewidth=1.3)
+                style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
+                style |= {"color": "black", "linewidth": 2.2} if experiment.short == MAIN else {"linewidth": 1.2}
+                axes.plot(range(1, len(curve) + 1), curve, label=experiment.short, **style)
         axes.set(xscale="log", xlabel="N", ylabel="MPJPE of the best of N, mm", title=split)
+        axes.set_xticks([n for n in SHOWN_N if n <= len(curve)], [str(n) for n in SHOWN_N if n <= len(curve)])
+        axes.minorticks_off()
         axes.grid(color="0.92")
     axes.legend(fontsize=7)
     partial = path.with_name(f"{path.name}.partial")

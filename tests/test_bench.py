@@ -76,6 +76,13 @@ def test_plain_metrics_equal_the_fast_ones():
     torch.testing.assert_close(align(flat, target), similarity_align(flat, target), rtol=1e-3, atol=0.05)
 
 
+def test_the_speed_table_of_the_readme_is_that_of_the_committed_measurement():
+    text = (bench.ROOT / "README.md").read_text(encoding="utf-8")
+    assert "<!-- speed -->" in text
+    found = table.read(bench.ROOT / "experiments" / "bench" / "results" / "cpu.json")
+    assert table.with_table(text, found) == text, "run experiments/bench/table.py --into README.md"
+
+
 def test_table_says_what_was_measured(tmp_path):
     found = {
         "machine": {"cpu": "a chip", "threads": 2, "torch": "2", "gpu": None, "date": "2026-01-01", "command": "go"},
@@ -88,5 +95,7 @@ def test_table_says_what_was_measured(tmp_path):
     path.write_text(json.dumps(found))
     text = table.table(table.read(path))
     assert "| 400 ms | 200 ms (2.0x) | 100 ms (4.0x) |" in text
+    document = "before\n<!-- speed -->\nold\n<!-- end of speed -->\nafter\n"
+    assert table.with_table(document, found) == document.replace("old\n", text)
     assert "| 400 hypotheses/s | 800 hypotheses/s (2.0x) | 1,600 hypotheses/s (4.0x) |" in text
     assert "a chip, 2 threads" in text

@@ -41,6 +41,8 @@ def test_runs_are_filed_once_and_made_into_tables(command, tiny, tmp_path):
     best = [report["results"][0]["rows"]["best"]["mpjpe"] for report in reports.values()]
     mean, half = sum(best) / 2, abs(best[0] - best[1]) / 2**0.5
     assert f"| tiny | 2 | 2 x 6 | {mean:.1f} ± {half:.1f} |" in text
+    curve = [report["results"][0]["best_of_n"]["mpjpe"] for report in reports.values()]
+    assert f"| tiny | full | {(curve[0][0] + curve[1][0]) / 2:.1f} |" in text
     assert "synthetic" in text
     lines = (tmp_path / "tables.csv").read_text().splitlines()
     assert len(lines) == 3

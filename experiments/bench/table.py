@@ -51,7 +51,7 @@ def table(found: dict) -> str:
             ratio = "" if variant == "plain" else f" ({measured['seconds']['plain'] / seconds:.1f}x)"
             cells.append(f"{value:,.0f} {unit}{ratio}" if value >= 10 else f"{value:.1f} {unit}{ratio}")
         lines.append(f"| {what} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *notes(found)]) + "\n"
+    return "\n".join([*lines, "", *(f"* {note}" for note in notes(found))]) + "\n"
 
 
 def notes(found: dict) -> list[str]:
