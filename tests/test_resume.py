@@ -45,13 +45,17 @@ def arguments(config, name, kills):
             f"TRAIN.NUM_STEPS={STEPS_A_KILL * kills + 4}", f"TRAIN.SAVE_EVERY={SAVE_EVERY}", "WORKERS=2"]  # fmt: skip
 
 
-def kill_somewhere(process, folder, moment, while_saving):
-    """SIGKILL a training process: soon after it has taken a random number of steps, or while it writes a checkpoint."""
+def kill_somewhere(process, folder, moment, while_saving, after_saving):
+    """SIGKILL a training process: soon after it has taken a random number of steps, or while it writes a checkpoint.
+
+    ``after_saving``: not before there is a checkpoint to go on from, which a busy machine may be slow to write.
+    """
     begun, limit = len(logged_steps(folder)), time.monotonic() + ENDLESS_S
     steps = moment.randrange(STEPS_A_KILL - 2)
     while process.poll() is None and time.monotonic() < limit:
         saving = while_saving and any(folder.glob("*.partial"))
-        if saving or (not while_saving and len(logged_steps(folder)) >= begun + steps):
+        far_enough = not while_saving and len(logged_steps(folder)) >= begun + steps
+        if saving or (far_enough and (not after_saving or any(folder.glob("state-*.pt")))):
             break
         time.sleep(0.002)
     time.sleep(moment.uniform(0, 0.02 if while_saving else 0.3))
@@ -68,7 +72,8 @@ def check_killed_run(script, tiny, kills):
     for kill in range(kills):
         with (tiny.parent / "err.txt").open("w") as err:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err)
-            assert kill_somewhere(process, folder, moment, while_saving=kill % 3 == 1), "it ended before it was killed"
+            killed = kill_somewhere(process, folder, moment, kill % 3 == 1, after_saving=kill == kills - 1)
+            assert killed, "it ended before it was killed"
         half_written += any(folder.glob("*.partial"))
         for model in folder.glob("model-*.pt"):
             model.unlink()  # they are many and large
