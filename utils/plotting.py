@@ -3,7 +3,6 @@
 Poses are in mm, root-centred, evaluation frame (x right, y up, z towards the camera).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.errors import DiffPoseError
 from utils.evaluation import SplitResult
+from utils.files import written_in_one_step
 from utils.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -45,18 +44,9 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _save(figure: "Figure", path: str | Path) -> Path:
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_in_one_step(path) as partial:
         figure.savefig(partial, format="png")
-        os.replace(partial, path)
-    except OSError as error:
-        raise DiffPoseError(f"{path}: cannot be written ({error.strerror}): choose another output folder") from error
-    finally:
-        if partial.is_file():
-            partial.unlink()
-    return path
+    return Path(path)
 
 
 def _limb_colour(bone: tuple[int, int], skeleton: Skeleton) -> str:

@@ -16,13 +16,12 @@ No number in it is NaN or infinite.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from utils.errors import DiffPoseError
 from utils.evaluation import BY_ACTION, SplitInfo, SplitResult
+from utils.files import written_in_one_step
 from utils.metrics import METRICS
 from utils.published import PUBLISHED, RELEASED_CHECKPOINTS
 
@@ -217,15 +216,8 @@ def report_dict(results: Sequence[SplitResult]) -> dict:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step: it is whole or not there. Raises DiffPoseError when the folder can't be written."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_in_one_step(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        if partial.is_file():
-            partial.unlink()
-        raise DiffPoseError(f"{path}: cannot be written ({error.strerror}): choose another output folder") from error
 
 
 def write_report(results: Sequence[SplitResult], folder: str | Path) -> str:

@@ -15,7 +15,7 @@ from data.preprocessing.mocap_plan import PlannedTake
 from data.preprocessing.mocap_takes import Take, TakeOptions, load_take
 from data.preprocessing.ordered_pool import ordered_map
 from data.synthetic.bodies import Body, body_from_joints
-from data.synthetic.cameras import CAMERAS, camera_named
+from data.synthetic.cameras import CAMERAS, camera_named, write_cameras
 from data.synthetic.kinematics import rotation
 from data.synthetic.views import OCCLUDED_FIELD, draw_scene, simulate_view
 from utils.errors import DiffPoseError
@@ -164,15 +164,7 @@ def write_takes(
         ) as writer,
         tqdm(total=total, unit="row", desc="simulating", disable=not show_progress) as bar,
     ):
-        for subject in subjects:
-            for camera in CAMERAS:
-                writer.write_camera(
-                    subject,
-                    camera.name,
-                    intrinsics=camera.intrinsics,
-                    rotation=camera.rotation,
-                    translation=camera.translation,
-                )
+        write_cameras(writer, subjects)
         for split, columns in ordered_map(_simulate, tasks, workers=workers):
             writer.append(split, columns)
             bar.update(len(columns["action"]))

@@ -1,13 +1,12 @@
 """A picture of a take's poses from the front and from the left: left blue, right orange, feet down."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data.preprocessing.mocap_takes import Take
-from utils.errors import DiffPoseError
+from utils.files import written_in_one_step
 from utils.plotting import LEFT_COLOUR, MIDDLE_COLOUR, RIGHT_COLOUR
 from utils.skeleton import H36M17
 
@@ -48,12 +47,6 @@ def save_picture(path: str | Path, takes: Sequence[tuple[str, Take]], *, poses: 
                 axes.set_title(f"frame {take.frames[row]}\n{view}", fontsize=8)
         axes_row[0].set_ylabel(f"{title}\nheight (mm)", fontsize=8)
     figure.suptitle("left blue, right orange", fontsize=10)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_in_one_step(path) as partial:
         figure.savefig(partial, format="png")
-        os.replace(partial, path)
-    except OSError as error:
-        raise DiffPoseError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
-    return path
+    return Path(path)

@@ -22,7 +22,7 @@ from data.hdf5_access import text_attribute
 from data.schema import ACTIONS, SUBJECTS
 from data.synthetic.actions import perform
 from data.synthetic.bodies import subject_body
-from data.synthetic.cameras import CAMERA_NAMES, CAMERAS, camera_named
+from data.synthetic.cameras import CAMERA_NAMES, camera_named, write_cameras
 from data.synthetic.views import OCCLUDED_FIELD, draw_scene, simulate_view
 from utils.errors import DiffPoseError
 
@@ -221,16 +221,7 @@ def build(
         ) as writer,  # fmt: skip
         tqdm(total=total, unit="row", desc="benchmark", disable=not show_progress) as bar,
     ):
-        for split in ("trainset", "testset"):
-            for subject in SUBJECTS["h36m"][split]:
-                for camera in CAMERAS:
-                    writer.write_camera(
-                        subject,
-                        camera.name,
-                        intrinsics=camera.intrinsics,
-                        rotation=camera.rotation,
-                        translation=camera.translation,
-                    )
+        write_cameras(writer, [subject for split in ("trainset", "testset") for subject in SUBJECTS["h36m"][split]])
         for task, columns in _results(tasks, parameters, min(workers, len(tasks))):
             writer.append(task.split, columns)
             bar.update(task.last - task.first)

@@ -1,8 +1,11 @@
 """Four pinhole cameras around the subject, like Human3.6M's (without lens distortion)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from data.columnar import ColumnarWriter
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,16 @@ CAMERA_NAMES = tuple(camera.name for camera in CAMERAS)
 
 def camera_named(name: str) -> Camera:
     return CAMERAS[CAMERA_NAMES.index(name)]
+
+
+def write_cameras(writer: ColumnarWriter, subjects: Iterable[str]) -> None:
+    """Keep the four cameras in a file, for each subject."""
+    for subject in subjects:
+        for camera in CAMERAS:
+            writer.write_camera(
+                subject,
+                camera.name,
+                intrinsics=camera.intrinsics,
+                rotation=camera.rotation,
+                translation=camera.translation,
+            )
