@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.claims import MAIN, claims_table
 from experiments.results import Experiment, read_results, spread
 from utils.errors import DiffPoseError, run_script
+from utils.files import written_in_one_step
 from utils.published import PUBLISHED
 from utils.report import EASY_FRAMES, HARD_FRAMES, write_text
 
@@ -118,7 +119,7 @@ TABLES: dict[str, Callable[[Sequence[Experiment]], str]] = {
 
 
 def protocol(experiments: Sequence[Experiment]) -> str:
-    """What the numbers are: data, budget, seeds, hypotheses, averaging, and the command."""
+    """What the numbers are: data, budget, seeds, hypotheses, averaging."""
     reports = [report for experiment in experiments for report in experiment.reports]
     results = [result for report in reports for result in report["results"]]
     hypotheses = sorted({result["num_hypotheses"] for result in results})
@@ -135,7 +136,7 @@ def protocol(experiments: Sequence[Experiment]) -> str:
         f"{', '.join(map(str, hypotheses))} hypotheses (oracle); mm; 17 joints, root-aligned (PA: similarity-aligned). "
         f"full: one test row in {results[0]['info']['stride']}, averaged over actions; hard: every ambiguous row, "
         f"averaged over frames ({frames} frames). Budget of each run: {'; '.join(budgets)} (steps x batch); "
-        f"{len(reports)} runs took {minutes / 60:.1f} hours of process time. Data: {'; '.join(sources)}."
+        f"{len(reports)} runs, whose wall times add up to {minutes / 60:.1f} hours. Data: {'; '.join(sources)}."
     )
 
 
@@ -191,9 +192,8 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
         axes.minorticks_off()
         axes.grid(color="0.92")
     axes.legend(fontsize=7)
-    partial = path.with_name(f"{path.name}.partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with written_in_one_step(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def with_tables(text: str, experiments: Sequence[Experiment], path: Path) -> str:
