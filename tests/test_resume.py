@@ -45,20 +45,36 @@ def arguments(config, name, kills):
             f"TRAIN.NUM_STEPS={STEPS_A_KILL * kills + 4}", f"TRAIN.SAVE_EVERY={SAVE_EVERY}", "WORKERS=2"]  # fmt: skip
 
 
+def stopped_while_saving(process, folder, delay):
+    """Whether a process that is seen to write a checkpoint still does so ``delay`` seconds on; it then stands still."""
+    if not any(folder.glob("*.partial")):
+        return False
+    time.sleep(delay)
+    process.send_signal(signal.SIGSTOP)
+    with contextlib.suppress(ChildProcessError):  # it has ended
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if any(folder.glob("*.partial")):
+        return True
+    process.send_signal(signal.SIGCONT)
+    return False
+
+
 def kill_somewhere(process, folder, moment, while_saving, after_saving):
     """SIGKILL a training process: soon after it has taken a random number of steps, or while it writes a checkpoint.
 
     ``after_saving``: not before there is a checkpoint to go on from, which a busy machine may be slow to write.
     """
     begun, limit = len(logged_steps(folder)), time.monotonic() + ENDLESS_S
-    steps = moment.randrange(STEPS_A_KILL - 2)
+    steps, delay = moment.randrange(STEPS_A_KILL - 2), moment.uniform(0, 0.02 if while_saving else 0.3)
     while process.poll() is None and time.monotonic() < limit:
-        saving = while_saving and any(folder.glob("*.partial"))
-        far_enough = not while_saving and len(logged_steps(folder)) >= begun + steps
-        if saving or (far_enough and (not after_saving or any(folder.glob("state-*.pt")))):
+        if while_saving:
+            if stopped_while_saving(process, folder, delay):
+                break
+            delay *= 0.8  # a save that was over too soon: a little earlier in the next
+        elif len(logged_steps(folder)) >= begun + steps and (not after_saving or any(folder.glob("state-*.pt"))):
+            time.sleep(delay)
             break
         time.sleep(0.002)
-    time.sleep(moment.uniform(0, 0.02 if while_saving else 0.3))
     process.kill()
     process.wait()
     return process.returncode == -signal.SIGKILL
