@@ -22,6 +22,7 @@ from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, SplitResult, evaluate
 from utils.inference import predict
+from utils.memory import keep_freed_memory
 from utils.plotting import PictureSample, plot_best_of_n, plot_calibration, plot_hypotheses, plot_spread
 from utils.predictions import PredictionFile, PredictionWriter
 from utils.report import EASY_FRAMES, HARD_FRAMES, write_report
@@ -230,6 +231,7 @@ class Evaluation:
 
 def main() -> int:
     args = parse_arguments()
+    keep_freed_memory()
     evaluation = Evaluation(args)
     processes = evaluation.processes
     sets = evaluation_sets(evaluation.config, args)

@@ -27,6 +27,7 @@ from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation import SplitInfo, evaluate
 from utils.inference import predict
+from utils.memory import keep_freed_memory
 from utils.randomness import seed_of
 from utils.stop_signal import StopSignal
 from utils.tracking import Tracker
@@ -216,6 +217,7 @@ def run(args: argparse.Namespace, config: Config, processes: Processes, device: 
 
 def main() -> int:
     args = parse_arguments()
+    keep_freed_memory()
     processes = Processes.from_environment()
     config = load_config(args.config, args.set, report=print_warning if processes.is_main else ignore_warning)
     if processes.is_main:

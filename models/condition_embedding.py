@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attention import SelfAttention
 from models.dropout import CheapDropout
 from models.heatmap_sampler import Candidates
+from models.linear import Linear
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
@@ -101,11 +103,13 @@ class HeatmapEmbedding(nn.Module):
         self.transformer = None
         if use_transformer:
             layer = nn.TransformerEncoderLayer(WIDTH, 4, dim_feedforward=512, dropout=0.1, batch_first=True)
+            layer.self_attn = SelfAttention.around(layer.self_attn)
+            layer.linear1, layer.linear2 = Linear.around(layer.linear1), Linear.around(layer.linear2)
             layer.dropout, layer.dropout1, layer.dropout2 = (CheapDropout(0.1) for _ in range(3))
             self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         # In every published state dict, used by none of its models.
         self.conf_out = nn.Linear(WIDTH, 1)
-        self.pos_out = nn.Linear(WIDTH if per_joint_output else WIDTH * num_joints, NUM_HEATMAPS * condition_dim)
+        self.pos_out = Linear(WIDTH if per_joint_output else WIDTH * num_joints, NUM_HEATMAPS * condition_dim)
 
     def forward(self, candidates: Candidates | SharedInput, keep: Tensor | None = None) -> Tensor:
         """Candidate rows (R, 1, J, S), or whole heatmaps (R, J, 64, 64), -> conditions (R, 16 * condition_dim).

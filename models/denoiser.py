@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.linear import Linear
+
 HIDDEN = 1024
 
 
@@ -12,9 +14,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.l1 = nn.Linear(width, width)
+        self.l1 = Linear(width, width)
         self.bn1 = nn.BatchNorm1d(width)
-        self.l2 = nn.Linear(width, width)
+        self.l2 = Linear(width, width)
         self.bn2 = nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,34 +27,29 @@ class ResidualBlock(nn.Module):
 class Denoiser(nn.Module):
     """Two residual blocks between an up- and a down-projection, on the concatenation of x_t, t and the condition.
 
-    The condition enters the first layer linearly and does not change over the reverse steps: :meth:`condition_share` is
-    computed once a hypothesis, :meth:`from_share` once a step.
+    For sampling see :class:`models.packed.PackedDenoiser`.
     """
 
     def __init__(self, *, pose_dim: int, condition_dim: int):
         super().__init__()
         self.parts = (pose_dim, 1, condition_dim)
-        self.upscale = nn.Linear(sum(self.parts), HIDDEN)
+        self.upscale = Linear(sum(self.parts), HIDDEN)
         self.res_pose1 = ResidualBlock(HIDDEN)
         self.res_pose2 = ResidualBlock(HIDDEN)
-        self.pose = nn.Linear(HIDDEN, pose_dim)
+        self.pose = Linear(HIDDEN, pose_dim)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """x_t (R, P), t (R,) integer steps, condition (R, C) -> (R, P)."""
-        return self.from_share(x, t, self.condition_share(condition))
+        return self.pose(self.res_pose2(self.res_pose1(self._upscaled(x, t.unsqueeze(-1).float(), condition))))
 
-    def condition_share(self, condition: Tensor) -> Tensor:
-        """The part of the first layer that depends on the condition and the bias: (R, C) -> (R, 1024)."""
-        *_, weight = self.upscale.weight.split(self.parts, dim=1)
-        return F.linear(condition, weight, self.upscale.bias)
-
-    def from_share(self, x: Tensor, t: Tensor, share: Tensor) -> Tensor:
-        """x_t (..., P), t and the condition's share (..., 1024) -> (..., P); t broadcasts over the leading axes."""
-        weight_x, weight_t, _ = self.upscale.weight.split(self.parts, dim=1)
+    def _upscaled(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """The first layer: (R, P), (R, 1), (R, C) -> (R, 1024)."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return self.upscale(torch.cat([x, t, condition], dim=-1))
         # t itself stays in float32: bfloat16 has no integers above 256.
-        time = (t.unsqueeze(-1).float() * weight_t.squeeze(-1)).to(share.dtype)
-        hidden = F.linear(x.to(share.dtype), weight_x) + share + time
-        return self.pose(self.res_pose2(self.res_pose1(hidden)))
+        weight_x, weight_t, weight_condition = self.upscale.weight.split(self.parts, dim=1)
+        share = F.linear(condition, weight_condition, self.upscale.bias)
+        return F.linear(x, weight_x) + share + (t * weight_t.squeeze(-1)).to(share.dtype)
 
 
 def flatten_pose(pose: Tensor) -> Tensor:

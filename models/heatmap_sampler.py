@@ -130,8 +130,9 @@ class HeatmapSampler:
             for start, maps, numbers in zip(
                 range(0, heatmaps.shape[0], size), heatmaps.split(size), uniform.split(size), strict=True
             ):
+                maps = maps.float()
                 peaks = [self._peaks(maps, num_hypotheses)] if self.with_argmax else []
-                weights = maps.flatten(2).clamp(min=0).float()
+                weights = maps.flatten(2).clamp(min=0)
                 pieces.append([*peaks, self._draw(weights, num_hypotheses, numbers, start)])
             parts = [tuple(map(torch.cat, zip(*piece, strict=True))) for piece in zip(*pieces, strict=True)]
         normalisation = [self._normalisation(cell_xy(cells)) for cells, _ in parts]

@@ -1,6 +1,5 @@
 """Samplers: a trained diffusion model and its conditions -> 3D pose hypotheses in millimetres."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from models.denoiser import unflatten_pose
 from models.diffusion import GaussianDiffusion
 from models.heatmap_sampler import Candidates
+from models.packed import PackedDenoiser, packed_condition
 from utils.geometry import with_root
 from utils.randomness import FrameDraws
 
@@ -33,6 +33,7 @@ class PoseSamples:
 class PoseSampler:
     """Ancestral sampling (Ho et al. 2020, algorithm 2) of H hypotheses a frame, and the zero-noise estimate.
 
+    It samples from the weights that the model has when the sampler is made.
     ``precision``: float32, or the network in tf32, bfloat16 or float16 (the chain itself stays in float32).
     ``chunk``: hypotheses denoised at once, which bounds memory and changes no number; 0 = automatic.
     """
@@ -53,13 +54,8 @@ class PoseSampler:
         self.chunk = chunk or AUTOMATIC_CHUNK.get(device_type, AUTOMATIC_CHUNK["cuda"])
         self.matmul_precision = "high" if precision == "tf32" else torch.get_float32_matmul_precision()
         self.dtype = PRECISIONS[precision]
-        self.denoise_fn, self.condition_emb = model.denoise_fn, model.condition_emb
-        if self.dtype != torch.float32:
-            self.denoise_fn = copy.deepcopy(model.denoise_fn).to(self.dtype)
-            self.condition_emb = copy.deepcopy(model.condition_emb).to(self.dtype)
-            for name, buffer in model.condition_emb.named_buffers():
-                owner, _, attribute = name.rpartition(".")
-                self.condition_emb.get_submodule(owner).register_buffer(attribute, buffer)
+        self.denoiser = PackedDenoiser(model.denoise_fn, self.dtype)
+        self.condition_emb = packed_condition(model.condition_emb, self.dtype)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, draws: FrameDraws) -> PoseSamples:
@@ -80,7 +76,7 @@ class PoseSampler:
         """H hypotheses of each frame, (F, H, J, 3) mm, by the ancestral chain."""
         model, count = self.model, self.num_hypotheses
         share = self._condition_share(model.draw_condition_input(inputs, count, draws))  # (F, H or 1, 1024)
-        x = model.noise_scale * draws.normal("initial_noise", count, self.denoise_fn.parts[0])  # (F, H, P)
+        x = model.noise_scale * draws.normal("initial_noise", count, self.denoiser.parts[0])  # (F, H, P)
         noises = draws.normals("step_noise", model.timesteps - 1, *x.shape[1:])
         for t in reversed(range(model.timesteps)):
             x = self._mean_step(x, t, share)
@@ -94,7 +90,7 @@ class PoseSampler:
         share = self._condition_share(
             model.draw_condition_input(inputs, 1, draws, purpose="zero_noise_candidates")
         )  # (B, 1, 1024)
-        x = model.noise_scale * draws.normal("zero_noise_initial_noise", 1, self.denoise_fn.parts[0])
+        x = model.noise_scale * draws.normal("zero_noise_initial_noise", 1, self.denoiser.parts[0])
         for t in reversed(range(model.timesteps)):
             x = self._mean_step(x, t, share)
         return self.to_poses_mm(x)[:, 0]
@@ -104,18 +100,14 @@ class PoseSampler:
         items = condition_input.cells.shape[0] if isinstance(condition_input, Candidates) else None
         rows = condition_input.rows()
         total = (rows.cells if isinstance(rows, Candidates) else rows.values).shape[0]
-        shares = [
-            self.denoise_fn.condition_share(self.condition_emb(rows[part]).to(self.dtype))
-            for part in _slices(total, self.chunk)
-        ]
+        shares = [self.denoiser.condition_share(self.condition_emb(rows[part])) for part in _slices(total, self.chunk)]
         return torch.cat(shares).unflatten(0, (items or total, -1))
 
     def _mean_step(self, x: Tensor, t: int, share: Tensor) -> Tensor:
         """The posterior's mean one step on, (F, H, P)."""
         model = self.model
-        step = torch.full((1,), t, device=x.device)
         outputs = [
-            self.denoise_fn.from_share(x[:, part], step, share[:, part] if share.shape[1] > 1 else share).float()
+            self.denoiser.from_share(x[:, part], t, share[:, part] if share.shape[1] > 1 else share)
             for part in _slices(x.shape[1], max(1, self.chunk // x.shape[0]))
         ]
         start = model.predict_start(x, t, torch.cat(outputs, dim=1))

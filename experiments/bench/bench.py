@@ -1,16 +1,19 @@
 """Measure speed and memory against the plain reference: ``python experiments/bench/bench.py`` (or ``make bench``).
 
-Every case runs in a process of its own and times its variants in turn, A B C A B C .., so that a machine whose speed
-drifts is fair to all; the median counts. Writes a JSON file; experiments/bench/table.py makes the README's table of it.
+Every case and variant has a process of its own; variants are timed in turn, A B C A B C .., so that a machine whose
+speed drifts is fair to all; the median counts. Writes a JSON file; experiments/bench/table.py makes the README's table.
 """
 
 import argparse
+import itertools
 import json
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,16 +21,19 @@ from torch import Tensor
 
 from experiments.bench.plain import PlainModel, PlainTrainer, all_metrics
 from experiments.bench.surroundings import dataset, demo, hrnet
-from experiments.bench.timing import medians, peak_mb, synchronise
+from experiments.bench.timing import medians, medians_apart, peak_mb, serve
 from models import build_model
+from models.linear import PackedLinear
 from models.sampling import PoseSampler
 from models.trainer import Trainer
 from utils.config import Config, change_config, load_config
 from utils.devices import choose_device
 from utils.errors import DiffPoseError, run_script
 from utils.frame_scores import score_frames
+from utils.memory import keep_freed_memory
 from utils.randomness import FrameDraws
 from utils.report import write_text
+from utils.skeleton import skeleton_for
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, HYPOTHESES = 64, 200
@@ -48,111 +54,160 @@ def heatmaps_and_targets(frames: int, device: torch.device) -> tuple[Tensor, Ten
 
 
 def ceilings(device: torch.device, repeats: int) -> dict:
-    """What a large matrix product reaches, GFLOP/s."""
+    """What a large matrix product reaches, GFLOP/s: PyTorch's own, or the one that our layers use if that is faster."""
     found = {}
     size = 8192 if device.type == "cuda" else 2048
     for dtype in (torch.float32, torch.bfloat16):
         a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-        seconds = medians({"": lambda a=a, b=b: a @ b}, device, repeats=5 * repeats)[""]
+        packed = PackedLinear(b, None, dtype)
+        ways = {"torch": lambda a=a, b=b: a @ b, "ours": lambda a=a, packed=packed: packed(a)}
+        seconds = min(medians(ways, device, repeats=5 * repeats).values())
         found[str(dtype).removeprefix("torch.")] = 2 * size**3 / seconds / 1e9
     return {"gflops": found}
 
 
-def training(device: torch.device, repeats: int) -> dict:
-    """A training step of the main configuration, batch 64: draws, dropout, backward, optimiser and EMA."""
+def plain_training(device: torch.device) -> Callable[[], object]:
     maps, targets = heatmaps_and_targets(BATCH, device)
-    config = main_config("TRAIN.NUM_STEPS=1000000000")
-    plain = PlainTrainer(build_model(config).to(device), rate=1e-4, ema_decay=0.995)
-
-    def forever():
-        while True:
-            yield {"heatmap": maps, "target_m": targets}
-
-    def ours(*overrides: str) -> Callable[[], None]:
-        settings = change_config(config, list(overrides))
-        trainer = Trainer(build_model(settings).to(device), settings, seed=0)
-        return lambda: trainer.fit(forever(), after_step=lambda result: True)
-
-    variants = {
-        "plain": lambda: plain.step(maps.float(), targets),
-        "float32": ours("TRAIN.AMP=false"),
-        "bfloat16": ours("TRAIN.AMP_DTYPE=bfloat16"),
-    }
-    return {"seconds": medians(variants, device, repeats=5 * repeats), "batch": BATCH}
+    trainer = PlainTrainer(build_model(main_config()).to(device), rate=1e-4, ema_decay=0.995)
+    return lambda: trainer.step(maps.float(), targets)
 
 
-def samplers(device: torch.device) -> tuple[PlainModel, dict[str, PoseSampler]]:
-    model = build_model(main_config()).to(device).eval()
-    precisions = ("float32", "bfloat16")
-    return PlainModel(model), {p: PoseSampler(model, num_hypotheses=HYPOTHESES, precision=p) for p in precisions}
+def training(device: torch.device, *overrides: str) -> Callable[[], object]:
+    """Our training step, batch 64: draws, dropout, backward, optimiser and EMA."""
+    maps, targets = heatmaps_and_targets(BATCH, device)
+    config = main_config("TRAIN.NUM_STEPS=1000000000", *overrides)
+    trainer = Trainer(build_model(config).to(device), config, seed=0)
+    batches = itertools.repeat({"heatmap": maps, "target_m": targets})
+    return lambda: trainer.fit(batches, after_step=lambda result: True)
 
 
-def sampling(device: torch.device, repeats: int) -> dict:
+def plain_sampling(device: torch.device) -> Callable[[], object]:
+    maps, _ = heatmaps_and_targets(8, device)
+    model = PlainModel(build_model(main_config()).to(device).eval())
+    return lambda: model.sample(maps, HYPOTHESES)
+
+
+def sampling(device: torch.device, precision: str) -> Callable[[], object]:
     """8 images x 200 hypotheses x 25 steps."""
     maps, _ = heatmaps_and_targets(8, device)
-    plain, fast = samplers(device)
-    draws = FrameDraws(0, range(8), device=device)
-    variants = {"plain": lambda: plain.sample(maps, HYPOTHESES)}
-    variants |= {name: lambda sampler=sampler: sampler(maps, draws) for name, sampler in fast.items()}
-    return {"seconds": medians(variants, device, repeats=repeats), "hypotheses": 8 * HYPOTHESES}
+    sampler = our_sampler(device, precision)
+    return lambda: sampler(maps, FrameDraws(0, range(8), device=device))
+
+
+def our_sampler(device: torch.device, precision: str) -> PoseSampler:
+    return PoseSampler(build_model(main_config()).to(device).eval(), num_hypotheses=HYPOTHESES, precision=precision)
 
 
 def sampling_memory(device: torch.device, repeats: int) -> dict:
     """Peak memory of sampling 64 x 200 in float32."""
+    keep_freed_memory()
     maps, _ = heatmaps_and_targets(BATCH, device)
-    samplers(device)[1]["float32"](maps, FrameDraws(0, range(BATCH), device=device))
+    our_sampler(device, "float32")(maps, FrameDraws(0, range(BATCH), device=device))
     return {"peak_mb": peak_mb(device)}
 
 
-def metrics(device: torch.device, repeats: int) -> dict:
-    """All metrics of 64 frames x 200 hypotheses."""
+def poses_and_truth(frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Hypotheses (B, 200, 17, 3) about truths (B, 17, 3), mm."""
     generator = torch.Generator().manual_seed(0)
-    truth = 300 * torch.randn(BATCH, 17, 3, generator=generator)
-    hypotheses = truth[:, None] + 80 * torch.randn(BATCH, HYPOTHESES, 17, 3, generator=generator)
-    hypotheses, truth = hypotheses.to(device), truth.to(device)
-    skeleton = build_model(main_config()).skeleton
-    variants = {
-        "plain": lambda: all_metrics(hypotheses, truth, skeleton),
-        "float32": lambda: score_frames(hypotheses, None, truth, skeleton),
-    }
-    return {"seconds": medians(variants, device, repeats=3 * repeats), "poses": BATCH * HYPOTHESES}
+    truth = 300 * torch.randn(frames, 17, 3, generator=generator)
+    hypotheses = truth[:, None] + 80 * torch.randn(frames, HYPOTHESES, 17, 3, generator=generator)
+    return hypotheses.to(device), truth.to(device)
 
 
-def evaluation(device: torch.device, repeats: int, *, frames: int) -> dict:
-    """Sampling and scoring, a batch at a time; seconds a frame."""
+def plain_metrics(device: torch.device) -> Callable[[], object]:
+    hypotheses, truth = poses_and_truth(BATCH, device)
+    return lambda: all_metrics(hypotheses, truth, skeleton_for("h36m"))
+
+
+def metrics(device: torch.device) -> Callable[[], object]:
+    """All metrics of 64 frames x 200 hypotheses."""
+    hypotheses, truth = poses_and_truth(BATCH, device)
+    return lambda: score_frames(hypotheses, None, truth, skeleton_for("h36m"))
+
+
+def plain_evaluation(device: torch.device, *, frames: int) -> Callable[[], object]:
     maps, _ = heatmaps_and_targets(frames, device)
-    truth = (300 * torch.randn(frames, 17, 3, generator=torch.Generator().manual_seed(0))).to(device)
-    plain, fast = samplers(device)
-    draws = FrameDraws(0, range(frames), device=device)
-    skeleton = plain.model.skeleton
-
-    def ours(sampler: PoseSampler) -> None:
-        samples = sampler(maps, draws)
-        score_frames(samples.hypotheses_mm, samples.zero_noise_mm, truth, skeleton)
-
-    variants = {name: lambda sampler=sampler: ours(sampler) for name, sampler in fast.items()}
-    seconds = medians(variants, device, repeats=repeats)
-    memory = peak_mb(device)
-    # Last and once: at batch 64 the plain way takes minutes and many GB, and would set the peak.
-    start = time.perf_counter()
-    all_metrics(plain.sample(maps, HYPOTHESES), truth, skeleton)
-    synchronise(device)
-    seconds = {"plain": time.perf_counter() - start} | seconds
-    return {"seconds": {name: value / frames for name, value in seconds.items()}, "peak_mb": memory}
+    _, truth = poses_and_truth(frames, device)
+    model = PlainModel(build_model(main_config()).to(device).eval())
+    return lambda: all_metrics(model.sample(maps, HYPOTHESES), truth, skeleton_for("h36m"))
 
 
-CASES: dict[str, Callable[[torch.device, int], dict]] = {
+def evaluation(device: torch.device, precision: str, *, frames: int) -> Callable[[], object]:
+    """Sampling and scoring of a batch."""
+    maps, _ = heatmaps_and_targets(frames, device)
+    _, truth = poses_and_truth(frames, device)
+    sampler = our_sampler(device, precision)
+
+    def run() -> None:
+        samples = sampler(maps, FrameDraws(0, range(frames), device=device))
+        score_frames(samples.hypotheses_mm, samples.zero_noise_mm, truth, sampler.model.skeleton)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A case whose variants are prepared and timed in a process each. ``per``: what the seconds are divided by."""
+
+    variants: dict[str, Callable[[torch.device], Callable[[], object]]]
+    facts: dict = field(default_factory=dict)
+    per: int = 1
+    once: tuple[str, ...] = ()
+
+    def measure(self, case: str, device: str, repeats: int) -> dict:
+        commands = {name: own_command(case, device, repeats, "--variant", name) for name in self.variants}
+        seconds, peaks = medians_apart(commands, repeats=repeats, once=self.once)
+        ours = max(peak for name, peak in peaks.items() if name != "plain")
+        return {"seconds": {name: value / self.per for name, value in seconds.items()}, **self.facts, "peak_mb": ours}
+
+
+def _evaluation_case(frames: int, once: tuple[str, ...] = ()) -> Timed:
+    variants = {"plain": partial(plain_evaluation, frames=frames)}
+    variants |= {name: partial(evaluation, precision=name, frames=frames) for name in ("float32", "bfloat16")}
+    return Timed(variants, per=frames, once=once)
+
+
+CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
     "ceilings": ceilings,
-    "training": training,
-    "sampling": sampling,
+    "training": Timed(
+        {
+            "plain": plain_training,
+            "float32": lambda device: training(device, "TRAIN.AMP=false"),
+            "bfloat16": lambda device: training(device, "TRAIN.AMP_DTYPE=bfloat16"),
+        },
+        {"batch": BATCH},
+    ),
+    "sampling": Timed(
+        {"plain": plain_sampling} | {name: partial(sampling, precision=name) for name in ("float32", "bfloat16")},
+        {"hypotheses": 8 * HYPOTHESES},
+    ),
     "sampling_memory": sampling_memory,
-    "metrics": metrics,
-    "evaluation_batch_8": lambda device, repeats: evaluation(device, repeats, frames=8),
-    "evaluation_batch_64": lambda device, repeats: evaluation(device, repeats, frames=64),
+    "metrics": Timed({"plain": plain_metrics, "float32": metrics}, {"poses": BATCH * HYPOTHESES}),
+    "evaluation_batch_8": _evaluation_case(8),
+    # The plain way takes more than a minute and many GB.
+    "evaluation_batch_64": _evaluation_case(64, once=("plain",)),
     "dataset": dataset,
     "hrnet": hrnet,
     "demo": demo,
 }
+
+
+def own_command(case: str, device: str, repeats: int, *more: str) -> list[str]:
+    return [sys.executable, __file__, "--case", case, "--device", device, "--repeats", str(repeats), *more]
+
+
+def measure(case: str, device: str, repeats: int) -> dict:
+    """A case's figures, from processes of its own. Raises DiffPoseError when one fails."""
+    timed = CASES[case]
+    try:
+        if isinstance(timed, Timed):
+            return timed.measure(case, device, repeats)
+        result = subprocess.run(own_command(case, device, repeats), capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise DiffPoseError((result.stderr.strip().splitlines() or ["no message"])[-1])
+    except DiffPoseError as error:
+        raise DiffPoseError(f"case {case} failed: {error}") from None
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def machine(device: torch.device) -> dict:
@@ -178,18 +233,20 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="timed rounds of the longer cases")
     parser.add_argument("--output", default=str(ROOT / "output" / "bench.json"), help="the JSON file to write")
     parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--variant", help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = choose_device(args.device)
+    if args.variant:
+        if args.variant != "plain":
+            keep_freed_memory()  # as train.py and eval.py do
+        serve(CASES[args.case].variants[args.variant](device), device)
+        return 0
     if args.case:
         print(json.dumps(CASES[args.case](device, args.repeats)))
         return 0
     found = {"machine": machine(device), "cases": {}}
     for case in args.only or CASES:
-        command = [sys.executable, __file__, "--case", case, "--device", args.device, "--repeats", str(args.repeats)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise DiffPoseError(f"case {case} failed: {(result.stderr.strip().splitlines() or ['no message'])[-1]}")
-        found["cases"][case] = json.loads(result.stdout.splitlines()[-1])
+        found["cases"][case] = measure(case, args.device, args.repeats)
         print(f"{case}: {json.dumps(found['cases'][case])}", flush=True)
     write_text(Path(args.output), json.dumps(found, indent=1) + "\n")
     print(f"written to {args.output}")

@@ -13,16 +13,32 @@ from torch.nn import functional as F
 
 from models.denoiser import flatten_pose, unflatten_pose
 from models.diffusion import GaussianDiffusion
+from models.dropout import CheapDropout
+from models.linear import Linear
 from utils.geometry import with_root
 from utils.skeleton import Skeleton
 
 
+def plain_layers(module: nn.Module) -> nn.Module:
+    """PyTorch's own layers in place of ours, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, Linear):
+            layer = nn.Linear(child.in_features, child.out_features)
+            layer.weight, layer.bias = child.weight, child.bias
+            setattr(module, name, layer)
+        elif isinstance(child, CheapDropout):
+            setattr(module, name, nn.Dropout(child.p))
+        else:
+            plain_layers(child)
+    return module
+
+
 class PlainModel(nn.Module):
-    """The main configuration's model around another one's parameters."""
+    """The main configuration's model with a copy of another one's parameters."""
 
     def __init__(self, model: GaussianDiffusion):
         super().__init__()
-        self.model = model
+        self.model = plain_layers(copy.deepcopy(model))
         self.num_samples = model.heatmap_sampler.num_samples
 
     def candidates(self, heatmaps: Tensor, hypotheses: int) -> tuple[Tensor, Tensor]:
@@ -88,8 +104,8 @@ class PlainTrainer:
 
     def __init__(self, model: GaussianDiffusion, *, rate: float, ema_decay: float):
         self.plain = PlainModel(model.train())
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-        self.average = copy.deepcopy(model)
+        self.optimizer = torch.optim.Adam(self.plain.model.parameters(), lr=rate)
+        self.average = copy.deepcopy(self.plain.model)
         self.decay = ema_decay
         self.steps = 0
 

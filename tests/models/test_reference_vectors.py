@@ -153,7 +153,7 @@ def test_whole_chains(case, chunk, monkeypatch):
     rows = condition_rows(vector)
     monkeypatch.setattr(model, "draw_condition_input", lambda *args, **kwargs: None)
     sampler = PoseSampler(model, num_hypotheses=3, chunk=chunk)
-    monkeypatch.setattr(sampler, "_condition_share", lambda _: model.denoise_fn.condition_share(rows).view(2, 3, -1))
+    monkeypatch.setattr(sampler, "_condition_share", lambda _: sampler.denoiser.condition_share(rows).view(2, 3, -1))
     start = vector["chain_init_noise"].view(2, 3, 48)
     draws = RecordedDraws(
         {"initial_noise": start, "step_noise": list(vector["chain_step_noise"].view(25, 2, 3, 48))}, frames=[0, 1]
@@ -163,7 +163,7 @@ def test_whole_chains(case, chunk, monkeypatch):
 
     x = start
     for t in reversed(range(25)):
-        x = sampler._mean_step(x, t, model.denoise_fn.condition_share(rows).view(2, 3, -1))
+        x = sampler._mean_step(x, t, sampler.denoiser.condition_share(rows).view(2, 3, -1))
     close(x.view(6, 48) / 10, vector["mean_chain_poses_m"], 1e-4)
     close(sampler.to_poses_mm(x).view(6, 17, 3).transpose(1, 2), vector["mean_chain_poses17_mm"], 1e-4)
 
