@@ -1,16 +1,18 @@
 """The benchmark's plain reference computes what the system computes, and its table says what was measured."""
 
 import json
+import sys
 
 import pytest
 import torch
 
-from experiments.bench import bench, table
+from experiments.bench import bench, table, timing
 from experiments.bench.plain import PlainModel, PlainTrainer, align, all_metrics
 from models import build_model
 from models.sampling import PoseSampler
 from tests.helpers import deterministic_weights
 from utils.config import change_config, load_config
+from utils.errors import DiffPoseError
 from utils.frame_scores import score_frames
 from utils.geometry import similarity_align
 from utils.metrics import METRICS
@@ -99,3 +101,31 @@ def test_table_says_what_was_measured(tmp_path):
     assert table.with_table(document, found) == document.replace("old\n", text)
     assert "| 400 hypotheses/s | 800 hypotheses/s (2.0x) | 1,600 hypotheses/s (4.0x) |" in text
     assert "a chip, 2 threads" in text
+
+
+def test_variants_in_processes_of_their_own_are_timed_in_turn():
+    program = (
+        "import time, torch\n"
+        "from experiments.bench import timing\n"
+        "timing.TURN_S = 0.01\n"
+        "timing.serve(lambda: time.sleep({}), torch.device('cpu'))\n"
+    )
+    commands = {name: [sys.executable, "-c", program.format(s)] for name, s in (("slow", 0.1), ("fast", 0.02))}
+    seconds, peaks = timing.medians_apart(commands, repeats=3, once=("slow",))
+    assert 0.1 <= seconds["slow"] < 0.2
+    assert 0.02 <= seconds["fast"] < 0.1
+    assert all(peak > 10 for peak in peaks.values())
+
+
+def test_variant_that_fails_is_named_with_its_reason():
+    commands = {"ours": [sys.executable, "-c", "raise SystemExit('out of luck')"]}
+    with pytest.raises(DiffPoseError, match="variant ours failed: out of luck"):
+        timing.medians_apart(commands, repeats=1)
+
+
+@pytest.mark.parametrize("case", ["training", "metrics"])
+def test_a_case_is_measured_through_its_own_processes(case):
+    found = bench.measure(case, "cpu", 1)
+    assert all(value > 0 for value in found["seconds"].values())
+    assert "plain" in found["seconds"]
+    assert found["peak_mb"] > 100

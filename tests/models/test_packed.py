@@ -1,0 +1,73 @@
+"""The packed network computes what the trained one does; attention with cheap dropout what PyTorch's does."""
+
+import pytest
+import torch
+from torch import nn
+
+from models.attention import SelfAttention
+from models.condition_embedding import HeatmapEmbedding
+from models.denoiser import Denoiser
+from models.packed import PackedDenoiser, packed_condition
+from tests.helpers import deterministic_weights
+
+PRECISIONS = [(torch.float32, 1e-5), (torch.bfloat16, 0.03)]
+
+
+def close(a, b, relative):
+    assert float((a.float() - b).abs().max()) <= relative * float(b.abs().max())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("t", [0, 24, 999])
+@torch.no_grad()
+def test_denoiser(dtype, tolerance, t):
+    torch.manual_seed(0)
+    denoiser = deterministic_weights(Denoiser(pose_dim=48, condition_dim=64))
+    denoiser.upscale.weight[:, 48] /= 100  # of t, lest it drown the rest
+    packed = PackedDenoiser(denoiser, dtype)
+    x, condition = torch.randn(2, 5, 48), torch.randn(2, 5, 64)
+    share = packed.condition_share(condition)
+    expected = denoiser(x.flatten(0, 1), torch.full((10,), t), condition.flatten(0, 1)).view(2, 5, 48)
+    found = packed.from_share(x, t, share)
+    assert found.dtype == torch.float32
+    close(found, expected, tolerance)
+    shared = packed.from_share(x, t, share[:, :1])  # one condition for all hypotheses
+    close(shared[:, 0], expected[:, 0], tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@torch.no_grad()
+def test_transformer(dtype, tolerance):
+    embedding = deterministic_weights(HeatmapEmbedding(condition_dim=4, layers=2))
+    packed = packed_condition(embedding, dtype)
+    tokens = torch.randn(6, 16, 128, generator=torch.Generator().manual_seed(0))
+    close(packed.transformer(tokens.to(dtype)), embedding.transformer(tokens), tolerance)
+    assert next(embedding.parameters()).dtype == torch.float32
+    assert packed.pos_encoder.centers.dtype == torch.float32
+
+
+def test_attention_without_dropout_is_pytorchs():
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(32, 4, dropout=0.0, batch_first=True)
+    ours = SelfAttention.around(theirs)
+    results = []
+    for attention in (ours, theirs):
+        x = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        attention.zero_grad()
+        y, _ = attention.train()(x, x, x, need_weights=False)
+        y.square().sum().backward()
+        results.append([y, x.grad, attention.in_proj_weight.grad.clone(), attention.out_proj.bias.grad.clone()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+
+
+def test_attention_drops_in_training_only():
+    attention = SelfAttention(32, 4, dropout=0.5, batch_first=True)
+    x = torch.randn(3, 5, 32)
+    with torch.no_grad():
+        first, second = (attention(x, x, x)[0] for _ in range(2))
+        assert not torch.equal(first, second)
+        attention.eval()
+        first, second = (attention(x, x, x)[0] for _ in range(2))
+    assert torch.equal(first, second)
