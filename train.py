@@ -15,8 +15,9 @@ import torch
 from tqdm import tqdm
 
 from data.augmentation import augmented
-from data.loader import lost_workers_named, make_loader
+from data.loader import SeededBatchSampler, lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
+from data.resident_rows import ResidentRows
 from data.splits import evaluation_set, training_set, validation_set
 from models import build_model
 from models.sampling import PoseSampler
@@ -133,6 +134,15 @@ def training_batches(config: Config, dataset: PoseDataset, trainer: Trainer) -> 
     settings, processes = config.train, trainer.processes
     start = trainer.step * settings.gradient_accumulate_every
     own = settings.batch_size_per_gpu
+    if settings.on_device:
+        sampler = SeededBatchSampler(
+            len(dataset), own * processes.world_size, trainer.seed, start, settings.shuffle, processes.rank,
+            processes.world_size,
+        )  # fmt: skip
+        rows = ResidentRows.read(dataset, trainer.device, workers=config.workers, show_progress=processes.is_main)
+        if processes.is_main:
+            tqdm.write(f"{len(dataset):,} rows on {trainer.device}: {rows.cells.nbytes / 2**20:,.0f} MB of cells")
+        return rows.batches(sampler)
     batches = iter(make_loader(
         dataset, batch_size=own * processes.world_size, shuffle=settings.shuffle, endless=True, seed=trainer.seed,
         start_step=start, workers=config.workers, pin_memory=config.pin_memory and trainer.device.type == "cuda",

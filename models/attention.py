@@ -29,9 +29,8 @@ class SelfAttention(nn.MultiheadAttention):
     @classmethod
     def around(cls, attention: nn.MultiheadAttention) -> "SelfAttention":
         """The same attention, sharing its parameters; tokens come as (R, J, W)."""
-        ours = torch.nn.utils.skip_init(
-            cls, attention.embed_dim, attention.num_heads, dropout=attention.dropout, batch_first=True
-        )
+        with torch.device("meta"):  # without drawing weights
+            ours = cls(attention.embed_dim, attention.num_heads, dropout=attention.dropout, batch_first=True)
         ours.in_proj_weight, ours.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
         ours.out_proj = attention.out_proj
         return ours

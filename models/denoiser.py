@@ -44,7 +44,8 @@ class Denoiser(nn.Module):
 
     def _upscaled(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The first layer: (R, P), (R, 1), (R, C) -> (R, 1024)."""
-        if not torch.is_autocast_enabled(x.device.type):
+        kind = x.device.type
+        if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
             return self.upscale(torch.cat([x, t, condition], dim=-1))
         # t itself stays in float32: bfloat16 has no integers above 256.
         weight_x, weight_t, weight_condition = self.upscale.weight.split(self.parts, dim=1)

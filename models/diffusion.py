@@ -8,6 +8,7 @@ from models.condition_embedding import HeatmapEmbedding, SharedInput
 from models.denoiser import Denoiser, flatten_pose
 from models.heatmap_sampler import Candidates, HeatmapSampler
 from models.schedules import betas_for
+from utils.cell_lists import CellLists
 from utils.randomness import StepDraws
 from utils.skeleton import Skeleton
 
@@ -77,9 +78,9 @@ class GaussianDiffusion(nn.Module):
     # --- conditions
 
     def draw_condition_input(
-        self, inputs: Tensor, num_hypotheses: int, draws, *, purpose: str = "candidates"
+        self, inputs: Tensor | CellLists, num_hypotheses: int, draws, *, purpose: str = "candidates"
     ) -> Candidates | SharedInput:
-        """Heatmaps (B, 16, 64, 64) or 2D poses (B, P) -> what :meth:`condition` embeds.
+        """Heatmaps (B, 16, 64, 64), lists of their cells or 2D poses (B, P) -> what :meth:`condition` embeds.
 
         One candidate set a hypothesis if ``sampleable``, else one an item. ``draws`` gives the uniform numbers.
         """
@@ -97,11 +98,11 @@ class GaussianDiffusion(nn.Module):
         """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise (Ho et al. 2020, eq. 4); all (R, P), t (R,)."""
         return self.sqrt_alphas_cumprod[t, None] * x_start + self.sqrt_one_minus_alphas_cumprod[t, None] * noise
 
-    def loss(self, target_m: Tensor, inputs: Tensor, draws: StepDraws) -> Tensor:
+    def loss(self, target_m: Tensor, inputs: Tensor | CellLists, draws: StepDraws) -> Tensor:
         """Mean denoising loss (Ho et al. 2020, eq. 14, or on x_0) of a batch, a scalar.
 
-        ``target_m``: poses in metres, (B, J', 3). ``inputs``: heatmaps (B, 16, 64, 64) or 2D poses (B, P). t is uniform
-        for each item.
+        ``target_m``: poses in metres, (B, J', 3). ``inputs``: heatmaps (B, 16, 64, 64), lists of their cells or 2D
+        poses (B, P). t is uniform for each item.
         """
         x_start = flatten_pose(target_m) * self.pose_scale
         t = draws.integers("timestep", self.timesteps)
@@ -116,7 +117,7 @@ class GaussianDiffusion(nn.Module):
         distance = F.l1_loss if self.loss_type == "l1" else F.mse_loss
         return distance(output, wanted, reduction="none").mean(dim=-1) * self.p2_loss_weight[t]
 
-    def _training_condition(self, inputs: Tensor, draws: StepDraws) -> Tensor:
+    def _training_condition(self, inputs: Tensor | CellLists, draws: StepDraws) -> Tensor:
         candidates = self.draw_condition_input(inputs, 1, draws)
         embedding = self.condition_emb
         if not isinstance(embedding, HeatmapEmbedding) or embedding.drop_method == "none":

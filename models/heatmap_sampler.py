@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from utils.cell_lists import CellLists
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS
 
@@ -113,27 +114,30 @@ class HeatmapSampler:
         return self.num_samples - int(self.with_argmax)
 
     def __call__(
-        self, heatmaps: Tensor, num_hypotheses: int, draws: Draws, *, purpose: str = "candidates"
+        self, heatmaps: Tensor | CellLists, num_hypotheses: int, draws: Draws, *, purpose: str = "candidates"
     ) -> Candidates:
-        """Draw H candidate sets for each of B items from (B, J, 64, 64) maps.
+        """Draw H candidate sets for each of B items from (B, J, 64, 64) maps, or from lists of their cells.
 
         Raises DiffPoseError for a joint whose map has no positive value (unless the argmax alone is taken), and for
         more draws without replacement than a map has positive cells.
         """
-        if not self.num_drawn:
+        batch, joints = heatmaps.shape[:2]
+        uniform = None
+        if self.num_drawn:
+            count = num_hypotheses * self.num_drawn if self.replacement else HEATMAP_SIZE**2
+            uniform = draws.uniform(purpose, joints, count)
+        if isinstance(heatmaps, CellLists):
+            parts = self._from_lists(heatmaps, num_hypotheses, uniform)
+        elif uniform is None:
             parts = [self._peaks(heatmaps, num_hypotheses)]
         else:
-            shape = (num_hypotheses * self.num_drawn,) if self.replacement else (heatmaps[0, 0].numel(),)
-            uniform = draws.uniform(purpose, heatmaps.shape[1], *shape)
-            size = ITEMS_AT_ONCE if heatmaps.device.type == "cpu" else max(1, heatmaps.shape[0])
-            pieces = []
-            for start, maps, numbers in zip(
-                range(0, heatmaps.shape[0], size), heatmaps.split(size), uniform.split(size), strict=True
-            ):
-                maps = maps.float()
-                peaks = [self._peaks(maps, num_hypotheses)] if self.with_argmax else []
-                weights = maps.flatten(2).clamp(min=0)
-                pieces.append([*peaks, self._draw(weights, num_hypotheses, numbers, start)])
+            size = ITEMS_AT_ONCE if heatmaps.device.type == "cpu" else max(1, batch)
+            pieces = [
+                self._from_maps(maps.float(), num_hypotheses, numbers, start)
+                for start, maps, numbers in zip(
+                    range(0, batch, size), heatmaps.split(size), uniform.split(size), strict=True
+                )
+            ]
             parts = [tuple(map(torch.cat, zip(*piece, strict=True))) for piece in zip(*pieces, strict=True)]
         normalisation = [self._normalisation(cell_xy(cells)) for cells, _ in parts]
         on_grid = all(center.numel() == 1 for center, _ in normalisation)
@@ -153,6 +157,29 @@ class HeatmapSampler:
         cells, likelihood = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
         return Candidates(cells=cells, likelihood=likelihood, center=center, scale=scale, on_grid=on_grid)
 
+    def _from_maps(self, maps: Tensor, num_hypotheses: int, uniform: Tensor, first: int) -> list[tuple[Tensor, Tensor]]:
+        """Cells and likelihoods of the peaks, if they are wanted, and of those drawn from float32 maps (B, J, 64, 64).
+
+        ``first``: number of the first item.
+        """
+        peaks = [self._peaks(maps, num_hypotheses)] if self.with_argmax else []
+        weights = maps.flatten(2).clamp(min=0)
+        draw = self._with_replacement if self.replacement else self._without_replacement
+        cells = draw(weights, num_hypotheses, uniform, first)
+        spread = weights.unsqueeze(1).expand(-1, num_hypotheses, -1, -1)
+        return [*peaks, self._in_order(cells, spread.gather(-1, cells))]
+
+    def _from_lists(self, lists: CellLists, num_hypotheses: int, uniform: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """The same from lists of cells; drawing with replacement."""
+        parts = []
+        if self.with_argmax:
+            shape = (-1, num_hypotheses, -1, -1)
+            parts.append(tuple(part[:, None, :, None].expand(shape) for part in lists.peak_cells()))
+        if uniform is not None:
+            drawn = (self._by_hypothesis(part, num_hypotheses) for part in lists.draw(uniform))
+            parts.append(self._in_order(*drawn))
+        return parts
+
     @staticmethod
     def _peaks(heatmaps: Tensor, num_hypotheses: int) -> tuple[Tensor, Tensor]:
         """Cell and value of each map's first maximum, (B, H, J, 1) each, the same for all hypotheses."""
@@ -162,26 +189,25 @@ class HeatmapSampler:
         shape = (-1, num_hypotheses, -1, -1)
         return cell.unsqueeze(1).expand(shape), best.unsqueeze(1).expand(shape)
 
-    def _draw(self, weights: Tensor, num_hypotheses: int, uniform: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        """Cells and likelihoods, (B, H, J, S') each, from weights (B, J, 4096); ``first``: number of the first item."""
-        draw = self._with_replacement if self.replacement else self._without_replacement
-        cells = draw(weights, num_hypotheses, uniform, first)
-        spread = weights.unsqueeze(1).expand(-1, num_hypotheses, -1, -1)
-        likelihood = spread.gather(-1, cells)
+    def _in_order(self, cells: Tensor, likelihood: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells and likelihoods (B, H, J, S'), sorted if they should be."""
         if self.ordered:
             likelihood, order = likelihood.sort(dim=-1, descending=True, stable=True)
             cells = cells.gather(-1, order)
         return cells, likelihood
 
+    def _by_hypothesis(self, drawn: Tensor, num_hypotheses: int) -> Tensor:
+        """(B, J, H S') -> (B, H, J, S')."""
+        return drawn.unflatten(-1, (num_hypotheses, self.num_drawn)).transpose(1, 2)
+
     def _with_replacement(self, weights: Tensor, num_hypotheses: int, uniform: Tensor, first: int) -> Tensor:
-        batch, joints, _ = weights.shape
         cumulative = weights.cumsum(dim=-1)
         total = cumulative[..., -1:]
         _require_positive(total.squeeze(-1), first)
         # Strictly below the total, so that rounding can't reach past the last positive cell.
         level = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
         cells = torch.searchsorted(cumulative, level, right=True)
-        return cells.view(batch, joints, num_hypotheses, self.num_drawn).transpose(1, 2)
+        return self._by_hypothesis(cells, num_hypotheses)
 
     def _without_replacement(self, weights: Tensor, num_hypotheses: int, uniform: Tensor, first: int) -> Tensor:
         batch, joints, _ = weights.shape
@@ -217,8 +243,8 @@ class HeatmapSampler:
 
 
 def _require_positive(total: Tensor, first: int) -> None:
-    """Raise for a joint without positive mass, (B, J); on CUDA a look costs a sync, and the loader has looked."""
-    if total.device.type != "cuda" and bool((total <= 0).any()):
+    """Raise for a joint without positive mass, (B, J); on a GPU a look makes the host wait, and the loader has looked."""
+    if total.device.type == "cpu" and bool((total <= 0).any()):
         item, joint = (int(i) for i in (total <= 0).nonzero()[0])
         raise DiffPoseError(
             f"the heatmap of item {first + item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be "

@@ -59,7 +59,8 @@ class Linear(nn.Linear):
     @classmethod
     def around(cls, layer: nn.Linear) -> "Linear":
         """The same layer, sharing its parameters."""
-        ours = torch.nn.utils.skip_init(cls, layer.in_features, layer.out_features)
+        with torch.device("meta"):  # without drawing weights
+            ours = cls(layer.in_features, layer.out_features)
         ours.weight, ours.bias = layer.weight, layer.bias
         return ours
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.diffusion import GaussianDiffusion
+from models.step_graph import HeldDraws, StepGraph
+from utils.cell_lists import CellLists
 from utils.checkpoint import load_state
 from utils.config import Config
 from utils.distributed import SINGLE, Processes
@@ -44,6 +46,23 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=config.train.lr, weight_decay=0.01, fused=True)
 
 
+def wants_graph(config: Config, device: torch.device, processes: Processes) -> bool:
+    """Whether steps are to be recorded as a CUDA graph. Raises DiffPoseError where that can't be."""
+    train = config.train
+    if not train.cuda_graph or device.type != "cuda":
+        return False
+    float16 = train.amp and train.amp_dtype in ("auto", "float16")
+    for wrong, why in (
+        (float16, "AMP_DTYPE float16 (auto on CUDA) looks at every step's gradients: set it to bfloat16"),
+        (train.gradient_accumulate_every > 1, "it takes GRADIENT_ACCUMULATE_EVERY 1"),
+        (processes.world_size > 1, "it is for a single process"),
+        (config.model.extra.no_replacement, "NO_REPLACEMENT looks at every map"),
+    ):
+        if wrong:
+            raise DiffPoseError(f"TRAIN.CUDA_GRAPH: {why}, or set CUDA_GRAPH to false")
+    return True
+
+
 class Trainer:
     """Trains a diffusion model on batches of poses and their condition inputs.
 
@@ -65,6 +84,8 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype == torch.float16)
         # A look at the loss waits for the GPU, so there it comes every so many steps, for all of them.
         self._look_every = config.train.log_every if self.device.type == "cuda" else 1
+        self._graph = StepGraph(self._whole_step) if wants_graph(config, self.device, processes) else None
+        self._set_capturable()
         self._unseen: list[Tensor] = []
 
     def _amp_dtype(self) -> torch.dtype | None:
@@ -78,8 +99,9 @@ class Trainer:
     def fit(self, batches: Iterator[dict[str, Tensor]], *, after_step: Callable[[StepResult], bool | None]) -> None:
         """Train until NUM_STEPS, or until ``after_step`` returns True.
 
-        ``batches`` yields dicts with target_m (B, J', 3) and heatmap (B, 16, 64, 64) or pose_2d (B, P), from step
-        ``self.step`` on: this process's part of each global batch. All processes stop when one of them asks for it.
+        ``batches`` yields dicts with target_m (B, J', 3) and heatmap (B, 16, 64, 64), as maps or cell lists, or pose_2d
+        (B, P), from step ``self.step`` on: this process's part of each global batch. All processes stop when one of
+        them asks for it.
         Raises DiffPoseError that names the step when the loss is not finite.
         """
         self.model.train()
@@ -95,33 +117,65 @@ class Trainer:
     def _optimise(self, batches: Iterator[dict[str, Tensor]], rate: float) -> Tensor:
         """One step of the optimiser over GRADIENT_ACCUMULATE_EVERY batches; the mean loss, a scalar."""
         train, processes = self.config.train, self.processes
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self._set_rate(rate)
         torch.manual_seed(seed_of(self.seed, self.step, "dropout", *processes.key))
-        parts = train.gradient_accumulate_every
-        total = torch.zeros((), device=self.device)
-        for part in range(parts):
-            batch = next(batches)
-            inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"].to(self.device, non_blocking=True)
-            target = batch["target_m"].to(self.device, non_blocking=True)
-            count = target.shape[0]
-            draws = StepDraws(
-                self.seed, self.step * parts + part, global_batch=count * processes.world_size,
-                part=slice(processes.rank * count, (processes.rank + 1) * count), device=self.device,
-            )  # fmt: skip
-            with self._autocast():
-                loss = self.model.loss(target, inputs, draws) / parts
-            self.scaler.scale(loss).backward()
-            total += loss.detach()
-        total = processes.average_gradients(self.model.parameters(), total)
-        if train.clip_grad:
+        if self._graph is not None:
+            loss = self._graph(*self._next(batches, self.step))
+        else:
+            parts = train.gradient_accumulate_every
+            losses = [self._backward(*self._next(batches, self.step * parts + part)) for part in range(parts)]
+            loss = processes.average_gradients(self.model.parameters(), torch.stack(losses).sum())
+            self._update()
+        self.ema.update()
+        return loss
+
+    def _next(self, batches: Iterator[dict[str, Tensor]], number: int) -> tuple:
+        """Inputs, targets and draws of the next batch, which is the run's ``number``-th."""
+        batch, processes = next(batches), self.processes
+        inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"].to(self.device, non_blocking=True)
+        target = batch["target_m"].to(self.device, non_blocking=True)
+        count = target.shape[0]
+        draws = StepDraws(
+            self.seed, number, global_batch=count * processes.world_size,
+            part=slice(processes.rank * count, (processes.rank + 1) * count), device=self.device,
+        )  # fmt: skip
+        return inputs, target, draws
+
+    def _backward(self, inputs: Tensor | CellLists, target: Tensor, draws: StepDraws | HeldDraws) -> Tensor:
+        """Add a batch's part to the gradients; its part of the loss, a scalar."""
+        with self._autocast():
+            loss = self.model.loss(target, inputs, draws) / self.config.train.gradient_accumulate_every
+        self.scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _update(self) -> None:
+        """Move the weights by the gradients, and forget those."""
+        if self.config.train.clip_grad:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_grad)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.ema.update()
-        return total
+
+    def _whole_step(self, inputs: Tensor | CellLists, target: Tensor, draws: HeldDraws) -> Tensor:
+        """What a graph records: gradients of one batch, and the move."""
+        loss = self._backward(inputs, target, draws)
+        self._update()
+        return loss
+
+    def _set_capturable(self) -> None:
+        """A recorded step reads the learning rate from the device."""
+        for group in self.optimizer.param_groups:
+            group["capturable"] = self._graph is not None
+            if self._graph is not None:
+                group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if self._graph is not None:
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _autocast(self):
         if self.amp_dtype is None:
@@ -179,6 +233,7 @@ class Trainer:
         try:
             load_state(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
+            self._set_capturable()
             self.ema.load_state_dict(state["ema"])
             self.scaler.load_state_dict(state["scaler"] if self.scaler.is_enabled() else {})
             if "generators" in state:

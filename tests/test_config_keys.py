@@ -191,6 +191,29 @@ def augment(script, make, tiny, monkeypatch):
              "MODEL.CONDITION_DIM=32")  # fmt: skip
 
 
+@check("TRAIN.ON_DEVICE")
+def on_device(script, make, tiny):
+    """The same weights as from rows that are read for each batch, whatever the workers; a resumed run as well."""
+    folder = tiny.parent
+    for name, settings in (("read", ()), ("held", ("TRAIN.ON_DEVICE=true",)), ("both", ("TRAIN.NUM_STEPS=2",)),
+                           ("both", ("TRAIN.ON_DEVICE=true", "WORKERS=1"))):  # fmt: skip
+        code, _, err = script("train", "--config", tiny, "--run_name", name, "--no_eval", "--do_not_use_wandb",
+                              "--resume", "--set", "TRAIN.SAVE_EVERY=2", *settings)  # fmt: skip
+        assert code == 0, err
+    whole, *others = (torch.load(folder / f"run_{name}" / "model-final.pt") for name in ("read", "held", "both"))
+    for other in others:
+        assert all(torch.equal(value, other["model"][name]) for name, value in whole["model"].items())
+    for setting in ("TRAIN.AUGMENT=true", "MODEL.EXTRA.NO_REPLACEMENT=true", "MODEL.EXTRA.FULL_HEATMAP=true"):
+        with pytest.raises(DiffPoseError, match=r"TRAIN\.ON_DEVICE"):
+            make("TRAIN.ON_DEVICE=true", setting)
+
+
+@check("TRAIN.CUDA_GRAPH")
+def cuda_graph(make, tmp_path):
+    """On a CPU without effect; what it does is in test_step_graph.py."""
+    assert trainer(make("TRAIN.CUDA_GRAPH=true"))._graph is None
+
+
 @check("TRAIN.NUM_STEPS", "TRAIN.LR", "TRAIN.USE_STEP_LR", "TRAIN.USE_EXP_DECAY", "TRAIN.OPTIMIZER")
 def optimisation(make, tmp_path):
     config = make("TRAIN.NUM_STEPS=3000", "TRAIN.LR=0.01", "TRAIN.USE_STEP_LR=true", "TRAIN.USE_EXP_DECAY=true",

@@ -125,6 +125,8 @@ class TrainConfig(Section):
     gradient_accumulate_every: int = integer(2, "batches summed up before the optimiser steps", minimum=1)
     shuffle: bool = flag(True, "new order of the frames in every epoch")
     augment: bool = flag(False, "vary heatmaps as other detectors and crops would")
+    on_device: bool = flag(False, "read all rows once and keep them on the device, as lists of cells")
+    cuda_graph: bool = flag(False, "on CUDA: record a step once, then repeat it; not in float16")
     num_steps: int = integer(70_000, "optimiser steps", minimum=1)
     optimizer: str = choice("adam", ("adam", "adamw"), "adam, or adamw with weight decay 0.01", otherwise="adamw")
     lr: float = number(0.001, "learning rate", above=0.0)
@@ -227,6 +229,13 @@ def _check_together(config: Config) -> None:
         from_heatmaps or not config.train.augment,
         f"TRAIN.AUGMENT: it varies heatmaps, and CONDITION_TYPE {kind} has none; set it to false",
     )
+    for wrong, why in (
+        (not from_heatmaps, f"CONDITION_TYPE {kind} has no heatmaps"),
+        (config.train.augment, "TRAIN.AUGMENT varies whole heatmaps"),
+        (extra.full_heatmap, "FULL_HEATMAP takes whole heatmaps"),
+        (extra.no_replacement, "NO_REPLACEMENT draws from whole heatmaps"),
+    ):
+        _need(not (config.train.on_device and wrong), f"TRAIN.ON_DEVICE: it keeps cells, and {why}; set it to false")
     _need(
         concatenated or model.denoiser_type != "base_concat",
         f"MODEL.DENOISER_TYPE: base_concat needs CONDITION_TYPE heatmap_sampling_concatenated, got {kind}",

@@ -26,6 +26,7 @@ COUPLED = (
     "MODEL.EXTRA.FULL_HEATMAP",
     "MODEL.EXTRA.NO_REPLACEMENT",
     "TRAIN.AUGMENT",
+    "TRAIN.ON_DEVICE",
 )
 BASES = (
     {},
@@ -35,6 +36,7 @@ BASES = (
         "MODEL.DENOISER_TYPE": "base_concat",
         "MODEL.CONDITION_KEY": "heatmaps",
         "MODEL.CONDITION_DIM": -1,
+        "TRAIN.ON_DEVICE": True,
     },
     {
         "MODEL.CONDITION_TYPE": "embedded_poseformer",

@@ -1,0 +1,114 @@
+"""A training step as a CUDA graph: its few hundred kernels are recorded once and then started by one call.
+
+The host, not the arithmetic, is what limits small steps on a GPU.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from utils.cell_lists import CellLists
+from utils.randomness import StepDraws
+
+# PyTorch wants a few real steps on a side stream first: they set up its libraries' workspaces.
+WARM_UP_STEPS = 3
+
+Inputs = Tensor | CellLists
+
+
+class HeldDraws:
+    """Draws at fixed addresses: asked for once, then filled anew for each step from its own draws."""
+
+    def __init__(self, source: StepDraws):
+        self._source = source
+        self._held: dict[tuple, Tensor] = {}
+
+    def _draw(self, method: str, *arguments) -> Tensor:
+        key = (method, *arguments)
+        if key not in self._held:
+            self._held[key] = getattr(self._source, method)(*arguments).clone()
+        return self._held[key]
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        return self._draw("uniform", purpose, *shape)
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        return self._draw("normal", purpose, *shape)
+
+    def integers(self, purpose: str, high: int) -> Tensor:
+        return self._draw("integers", purpose, high)
+
+    def refill(self, source: StepDraws) -> None:
+        """The numbers that ``source`` gives where this one was asked."""
+        self._source = source
+        for (method, *arguments), tensor in self._held.items():
+            tensor.copy_(getattr(source, method)(*arguments))
+
+
+def record_cuda(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Record work that touches fixed addresses only; returns what repeats it, and where its result then lies."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = work()
+    return graph.replay, result
+
+
+def on_side_stream(work: Callable[[], Tensor]) -> Tensor:
+    """Do work on another stream, before and after everything on the current one."""
+    current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        result = work()
+    current.wait_stream(side)
+    return result
+
+
+class StepGraph:
+    """Calls of ``step(inputs, target_m, draws) -> loss``: the first few as they are, then all from one recording.
+
+    ``step`` must do the same on every call, without a look at the host's numbers; batches must all have one shape.
+    Dropout inside it draws from the device's global generator, which a recording reads when it is repeated.
+    ``record`` and ``warm_up`` are CUDA's, and others in tests.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Inputs, Tensor, HeldDraws], Tensor],
+        *,
+        record: Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]] = record_cuda,
+        warm_up: Callable[[Callable[[], Tensor]], Tensor] = on_side_stream,
+    ):
+        self._step, self._record, self._warm_up = step, record, warm_up
+        self._calls = 0
+        self._replay: Callable[[], None] | None = None
+
+    def __call__(self, inputs: Inputs, target_m: Tensor, draws: StepDraws) -> Tensor:
+        """One step; its loss, a scalar of its own."""
+        if self._calls == 0:
+            self._inputs, self._target_m, self._draws = _fixed(inputs), target_m.clone(), HeldDraws(draws)
+        else:
+            _refill(self._inputs, inputs)
+            self._target_m.copy_(target_m)
+            self._draws.refill(draws)
+        self._calls += 1
+        if self._calls <= WARM_UP_STEPS:
+            return self._warm_up(self._work)
+        if self._replay is None:
+            self._replay, self._loss = self._record(self._work)
+        self._replay()
+        return self._loss.clone()
+
+    def _work(self) -> Tensor:
+        return self._step(self._inputs, self._target_m, self._draws)
+
+
+def _fixed(inputs: Inputs) -> Inputs:
+    return inputs.batch(inputs.items.clone()) if isinstance(inputs, CellLists) else inputs.clone()
+
+
+def _refill(fixed: Inputs, inputs: Inputs) -> None:
+    if isinstance(inputs, CellLists):
+        fixed.items.copy_(inputs.items)
+    else:
+        fixed.copy_(inputs)
