@@ -151,7 +151,8 @@ class HeatmapEmbedding(nn.Module):
             weights = torch.ones_like(weights)
         if not candidates.on_grid:
             x, y = candidates.positions.squeeze(1).unbind(-1)
-            return torch.einsum("rjs,rjsd->rjd", weights, self._encode(x, y))
+            encoded = self._encode(x, y)
+            return torch.einsum("rjs,rjsd->rjd", weights.to(encoded.dtype), encoded)
         if not self.separable:
             table = self._cell_table(candidates.grid)
             bags, samples = cells.flatten(0, 1), weights.flatten(0, 1).to(table.dtype)

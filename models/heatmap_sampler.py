@@ -243,7 +243,7 @@ class HeatmapSampler:
 
 
 def _require_positive(total: Tensor, first: int) -> None:
-    """Raise for a joint without positive mass, (B, J); on a GPU a look makes the host wait, and the loader has looked."""
+    """Raise for a joint without positive mass, (B, J); on a GPU a look makes the host wait: the loader has looked."""
     if total.device.type == "cpu" and bool((total <= 0).any()):
         item, joint = (int(i) for i in (total <= 0).nonzero()[0])
         raise DiffPoseError(

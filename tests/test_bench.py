@@ -103,6 +103,30 @@ def test_table_says_what_was_measured(tmp_path):
     assert "a chip, 2 threads" in text
 
 
+def test_cases_of_a_gpu_are_refused_on_a_cpu_and_shown_in_the_table():
+    assert "tf32" not in bench.CASES["sampling"].on(torch.device("cpu"))
+    assert "graph" in bench.CASES["training"].on(torch.device("cuda"))
+    assert set(bench.cases_on(torch.device("cuda"))) - set(bench.cases_on(torch.device("cpu"))) == set(bench.CUDA_CASES)
+    found = {
+        "machine": {"cpu": "a", "threads": 2, "torch": "2", "gpu": "a GPU", "date": "2026-01-01", "command": "go"},
+        "cases": {
+            "ceilings": {"gflops": {"bfloat16": 800_000.0}},
+            "training": {"seconds": {"plain": 0.01, "bfloat16": 0.005, "graph": 0.001}, "batch": 64},
+            "sampling": {"seconds": {"plain": 0.5, "tf32": 0.1}, "hypotheses": 1600},
+            "sampling_large": {"seconds": {"bfloat16": 0.04}, "hypotheses": 64_000},
+            "evaluation_batch_64": {"seconds": {"plain": 0.1, "bfloat16": 0.01}, "peak_mb": 100},
+            "evaluation_large": {"seconds": {"bfloat16": 0.001}, "peak_mb": 100},
+        },
+    }
+    text = table.table(found)
+    assert "| work | plain, float32 | ours, tf32 | ours, bfloat16 | ours, bfloat16, CUDA graph |" in text
+    assert "| 10 ms | - | 5.0 ms (2.0x) | 1.0 ms (10.0x) |" in text
+    assert "| - | - | 1,600,000 hypotheses/s | - |" in text
+    assert "50 % in bfloat16" in text
+    assert "700,000 training steps take 11.7 min" in text
+    assert "17,000 frames x 200 takes 0.3 min" in text
+
+
 def test_variants_in_processes_of_their_own_are_timed_in_turn():
     program = (
         "import time, torch\n"

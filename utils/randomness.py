@@ -54,6 +54,12 @@ class FrameDraws:
     def normals(self, purpose: str, count: int, *shape: int) -> Iterator[Tensor]:
         """``count`` successive tensors of standard normal numbers, each (B, *shape)."""
         sources = self._generators(purpose)
+        if self.device.type == "cuda":  # launches cost more than memory there: one a frame, for all of them
+            out = torch.empty(len(self.frames), count, *shape, device=self.device)
+            for part, source in zip(out, sources, strict=True):
+                part.normal_(generator=source)
+            yield from out.unbind(1)
+            return
         for _ in range(count):
             out = torch.empty(len(self.frames), *shape, device=self.device)
             for part, source in zip(out, sources, strict=True):

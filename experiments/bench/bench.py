@@ -26,6 +26,7 @@ from models import build_model
 from models.linear import PackedLinear
 from models.sampling import PoseSampler
 from models.trainer import Trainer
+from utils.cell_lists import CellLists
 from utils.config import Config, change_config, load_config
 from utils.devices import choose_device
 from utils.errors import DiffPoseError, run_script
@@ -72,26 +73,27 @@ def plain_training(device: torch.device) -> Callable[[], object]:
     return lambda: trainer.step(maps.float(), targets)
 
 
-def training(device: torch.device, *overrides: str) -> Callable[[], object]:
-    """Our training step, batch 64: draws, dropout, backward, optimiser and EMA."""
+def training(device: torch.device, *overrides: str, as_lists: bool = False) -> Callable[[], object]:
+    """Our training step, batch 64: draws, dropout, backward, optimiser and EMA; ``as_lists``: with TRAIN.ON_DEVICE."""
     maps, targets = heatmaps_and_targets(BATCH, device)
+    maps = CellLists.from_maps(maps) if as_lists else maps
     config = main_config("TRAIN.NUM_STEPS=1000000000", *overrides)
     trainer = Trainer(build_model(config).to(device), config, seed=0)
     batches = itertools.repeat({"heatmap": maps, "target_m": targets})
     return lambda: trainer.fit(batches, after_step=lambda result: True)
 
 
-def plain_sampling(device: torch.device) -> Callable[[], object]:
-    maps, _ = heatmaps_and_targets(8, device)
+def plain_sampling(device: torch.device, *, images: int) -> Callable[[], object]:
+    maps, _ = heatmaps_and_targets(images, device)
     model = PlainModel(build_model(main_config()).to(device).eval())
     return lambda: model.sample(maps, HYPOTHESES)
 
 
-def sampling(device: torch.device, precision: str) -> Callable[[], object]:
-    """8 images x 200 hypotheses x 25 steps."""
-    maps, _ = heatmaps_and_targets(8, device)
+def sampling(device: torch.device, precision: str, *, images: int) -> Callable[[], object]:
+    """So many images x 200 hypotheses x 25 steps."""
+    maps, _ = heatmaps_and_targets(images, device)
     sampler = our_sampler(device, precision)
-    return lambda: sampler(maps, FrameDraws(0, range(8), device=device))
+    return lambda: sampler(maps, FrameDraws(0, range(images), device=device))
 
 
 def our_sampler(device: torch.device, precision: str) -> PoseSampler:
@@ -147,18 +149,35 @@ def evaluation(device: torch.device, precision: str, *, frames: int) -> Callable
 
 @dataclass(frozen=True)
 class Timed:
-    """A case whose variants are prepared and timed in a process each. ``per``: what the seconds are divided by."""
+    """A case whose variants are prepared and timed in a process each.
+
+    ``cuda``: further variants, where there is a GPU. ``per``: what the seconds are divided by. ``once``: variants that
+    run a single time.
+    """
 
     variants: dict[str, Callable[[torch.device], Callable[[], object]]]
     facts: dict = field(default_factory=dict)
+    cuda: dict[str, Callable[[torch.device], Callable[[], object]]] = field(default_factory=dict)
     per: int = 1
     once: tuple[str, ...] = ()
 
+    def on(self, device: torch.device) -> dict[str, Callable[[torch.device], Callable[[], object]]]:
+        """The variants that a device runs."""
+        return self.variants | (self.cuda if device.type == "cuda" else {})
+
     def measure(self, case: str, device: str, repeats: int) -> dict:
-        commands = {name: own_command(case, device, repeats, "--variant", name) for name in self.variants}
+        names = self.on(choose_device(device))
+        commands = {name: own_command(case, device, repeats, "--variant", name) for name in names}
         seconds, peaks = medians_apart(commands, repeats=repeats, once=self.once)
         ours = max(peak for name, peak in peaks.items() if name != "plain")
         return {"seconds": {name: value / self.per for name, value in seconds.items()}, **self.facts, "peak_mb": ours}
+
+
+def _sampling_case(images: int) -> Timed:
+    variants = {"plain": partial(plain_sampling, images=images)}
+    variants |= {name: partial(sampling, precision=name, images=images) for name in ("float32", "bfloat16")}
+    cuda = {"tf32": partial(sampling, precision="tf32", images=images)}
+    return Timed(variants, {"hypotheses": images * HYPOTHESES}, cuda=cuda)
 
 
 def _evaluation_case(frames: int, once: tuple[str, ...] = ()) -> Timed:
@@ -176,11 +195,11 @@ CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
             "bfloat16": lambda device: training(device, "TRAIN.AMP_DTYPE=bfloat16"),
         },
         {"batch": BATCH},
+        cuda={
+            "graph": lambda device: training(device, "TRAIN.AMP_DTYPE=bfloat16", "TRAIN.CUDA_GRAPH=true", as_lists=True)
+        },
     ),
-    "sampling": Timed(
-        {"plain": plain_sampling} | {name: partial(sampling, precision=name) for name in ("float32", "bfloat16")},
-        {"hypotheses": 8 * HYPOTHESES},
-    ),
+    "sampling": _sampling_case(8),
     "sampling_memory": sampling_memory,
     "metrics": Timed({"plain": plain_metrics, "float32": metrics}, {"poses": BATCH * HYPOTHESES}),
     "evaluation_batch_8": _evaluation_case(8),
@@ -190,6 +209,22 @@ CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
     "hrnet": hrnet,
     "demo": demo,
 }
+# As many frames as fill a GPU, without the plain way, whose memory they would not fit.
+LARGE = 320
+CUDA_CASES: dict[str, Timed] = {
+    "sampling_large": Timed(
+        {name: partial(sampling, precision=name, images=LARGE) for name in ("float32", "tf32", "bfloat16")},
+        {"hypotheses": LARGE * HYPOTHESES},
+    ),
+    "evaluation_large": Timed(
+        {name: partial(evaluation, precision=name, frames=LARGE) for name in ("float32", "tf32", "bfloat16")},
+        per=LARGE,
+    ),
+}
+
+
+def cases_on(device: torch.device) -> dict[str, Timed | Callable[[torch.device, int], dict]]:
+    return CASES | (CUDA_CASES if device.type == "cuda" else {})
 
 
 def own_command(case: str, device: str, repeats: int, *more: str) -> list[str]:
@@ -198,7 +233,7 @@ def own_command(case: str, device: str, repeats: int, *more: str) -> list[str]:
 
 def measure(case: str, device: str, repeats: int) -> dict:
     """A case's figures, from processes of its own. Raises DiffPoseError when one fails."""
-    timed = CASES[case]
+    timed = cases_on(choose_device(device))[case]
     try:
         if isinstance(timed, Timed):
             return timed.measure(case, device, repeats)
@@ -229,7 +264,7 @@ def machine(device: torch.device) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--only", nargs="+", choices=CASES, help="only these cases")
+    parser.add_argument("--only", nargs="+", choices=[*CASES, *CUDA_CASES], help="only these cases")
     parser.add_argument("--repeats", type=int, default=5, help="timed rounds of the longer cases")
     parser.add_argument("--output", default=str(ROOT / "output" / "bench.json"), help="the JSON file to write")
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -239,13 +274,16 @@ def main() -> int:
     if args.variant:
         if args.variant != "plain":
             keep_freed_memory()  # as train.py and eval.py do
-        serve(CASES[args.case].variants[args.variant](device), device)
+        serve(cases_on(device)[args.case].on(device)[args.variant](device), device)
         return 0
     if args.case:
-        print(json.dumps(CASES[args.case](device, args.repeats)))
+        print(json.dumps(cases_on(device)[args.case](device, args.repeats)))
         return 0
+    for case in args.only or ():
+        if case not in cases_on(device):
+            raise DiffPoseError(f"--only {case}: this case needs --device cuda")
     found = {"machine": machine(device), "cases": {}}
-    for case in args.only or CASES:
+    for case in args.only or cases_on(device):
         found["cases"][case] = measure(case, args.device, args.repeats)
         print(f"{case}: {json.dumps(found['cases'][case])}", flush=True)
     write_text(Path(args.output), json.dumps(found, indent=1) + "\n")

@@ -18,11 +18,19 @@ ROWS = {
     "metrics": ("all metrics, 64 frames x 200", "ms", 1000, None),
     "evaluation_batch_8": ("evaluation of a frame, 200 hypotheses, batch 8", "ms", 1000, None),
     "evaluation_batch_64": ("evaluation of a frame, 200 hypotheses, batch 64", "ms", 1000, None),
+    "sampling_large": ("sampling 320 images x 200 hypotheses x 25 steps", "hypotheses/s", 0, "hypotheses"),
+    "evaluation_large": ("evaluation of a frame, 200 hypotheses, batch 320", "ms", 1000, None),
     "hrnet": ("HRNet-W32, an image (plain: one at a time)", "ms", 1000, None),
 }
 # Condition 19 and 25 reverse steps 106 million multiply-adds.
 GFLOP_A_HYPOTHESIS = 0.25
-VARIANTS = ("plain", "float32", "bfloat16")
+VARIANTS = {
+    "plain": "plain, float32",
+    "float32": "ours, float32",
+    "tf32": "ours, tf32",
+    "bfloat16": "ours, bfloat16",
+    "graph": "ours, bfloat16, CUDA graph",
+}
 
 
 def read(path: Path) -> dict:
@@ -36,20 +44,22 @@ def read(path: Path) -> dict:
 
 def table(found: dict) -> str:
     """A Markdown table: value and ratio to the plain reference of each variant, and the machine below."""
-    lines = ["| work | plain, float32 | ours, float32 | ours, bfloat16 |", "|---|---|---|---|"]
-    for case, (what, unit, factor, amount) in ROWS.items():
-        if case not in found["cases"]:
-            continue
+    rows = {case: row for case, row in ROWS.items() if case in found["cases"]}
+    shown = [name for name in VARIANTS if any(name in found["cases"][case]["seconds"] for case in rows)]
+    lines = [f"| work | {' | '.join(VARIANTS[name] for name in shown)} |", "|---" * (1 + len(shown)) + "|"]
+    for case, (what, unit, factor, amount) in rows.items():
         measured = found["cases"][case]
+        plain = measured["seconds"].get("plain")
         cells = []
-        for variant in VARIANTS:
+        for variant in shown:
             seconds = measured["seconds"].get(variant)
             if seconds is None:
                 cells.append("-")
                 continue
             value = measured[amount] / seconds if amount else factor * seconds
-            ratio = "" if variant == "plain" else f" ({measured['seconds']['plain'] / seconds:.1f}x)"
-            cells.append(f"{value:,.0f} {unit}{ratio}" if value >= 10 else f"{value:.1f} {unit}{ratio}")
+            ratio = "" if variant == "plain" or plain is None else f" ({plain / seconds:.1f}x)"
+            digits = 0 if value >= 10 else 1 if value >= 1 else 3
+            cells.append(f"{value:,.{digits}f} {unit}{ratio}")
         lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(f"* {note}" for note in notes(found))]) + "\n"
 
@@ -63,10 +73,11 @@ def notes(found: dict) -> list[str]:
         gflops = cases["ceilings"]["gflops"]
         reach = " and ".join(f"{value:,.0f} GFLOP/s in {name}" for name, value in gflops.items())
         lines.append(f"Large matrix products reach {reach}.")
-        if "sampling" in cases:
+        if sampling := cases.get("sampling_large", cases.get("sampling")):
+            work = sampling["hypotheses"] * GFLOP_A_HYPOTHESIS
             shares = [
-                f"{100 * cases['sampling']['hypotheses'] * GFLOP_A_HYPOTHESIS / seconds / gflops[name]:.0f} % in {name}"
-                for name, seconds in cases["sampling"]["seconds"].items() if name in gflops
+                f"{100 * work / seconds / gflops[name]:.0f} % in {name}"
+                for name, seconds in sampling["seconds"].items() if name in gflops
             ]  # fmt: skip
             lines.append(f"Sampling ({GFLOP_A_HYPOTHESIS} GFLOP a hypothesis) uses {' and '.join(shares)} of that.")
     memory = {"sampling_memory": "sampling 64 x 200 in float32", "evaluation_batch_64": "evaluation at batch 64"}
@@ -75,7 +86,7 @@ def notes(found: dict) -> list[str]:
         lines.append(f"Peak memory: {', '.join(peaks)}.")
     if "training" in cases and "evaluation_batch_64" in cases:
         step = min(cases["training"]["seconds"].values())
-        frame = min(cases["evaluation_batch_64"]["seconds"].values())
+        frame = min(cases.get("evaluation_large", cases["evaluation_batch_64"])["seconds"].values())
         lines.append(
             f"At the fastest of these, 700,000 training steps take {_duration(700_000 * step)}, and the evaluation of "
             f"17,000 frames x 200 takes {_duration(17_000 * frame)}."

@@ -26,6 +26,7 @@ VARIANTS = {
     "main": {},
     "pred_noise": {"DIFFUSION_OBJECTIVE": "pred_noise"},
     "mean_std": {"EXTRA": {"POS_EMB": "sin", "NORM_METHOD": "mean_std"}},
+    "linear": {"EXTRA": {"POS_EMB": "linear", "NORM_METHOD": "mean_std"}},
     "shared": {"EXTRA": {"SAMPLEABLE": False}},
     "no_replacement": {"EXTRA": {"NO_REPLACEMENT": True}},
     "full_heatmap": {"EXTRA": {"FULL_HEATMAP": True}},
@@ -128,8 +129,9 @@ def test_noise_scale_zero_takes_the_noise_out_of_the_chain():
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-def test_other_precisions_stay_near(precision):
-    model = build()
+@pytest.mark.parametrize("variant", ["main", "linear", "shared", "concatenation"])
+def test_other_precisions_stay_near(precision, variant):
+    model = build(**VARIANTS[variant])
     inputs = torch.rand(2, 16, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
     exact = PoseSampler(model, num_hypotheses=5)(inputs, FrameDraws(0, [1, 2])).hypotheses_mm
     near = PoseSampler(model, num_hypotheses=5, precision=precision)(inputs, FrameDraws(0, [1, 2])).hypotheses_mm
