@@ -141,7 +141,7 @@ def training_batches(config: Config, dataset: PoseDataset, trainer: Trainer) -> 
         )  # fmt: skip
         rows = ResidentRows.read(dataset, trainer.device, workers=config.workers, show_progress=processes.is_main)
         if processes.is_main:
-            tqdm.write(f"{len(dataset):,} rows on {trainer.device}: {rows.cells.nbytes / 2**20:,.0f} MB of cells")
+            tqdm.write(f"{len(dataset):,} rows on {trainer.device}: {rows.maps.nbytes / 2**20:,.0f} MB")
         return rows.batches(sampler)
     batches = iter(make_loader(
         dataset, batch_size=own * processes.world_size, shuffle=settings.shuffle, endless=True, seed=trainer.seed,

@@ -125,7 +125,7 @@ class TrainConfig(Section):
     gradient_accumulate_every: int = integer(2, "batches summed up before the optimiser steps", minimum=1)
     shuffle: bool = flag(True, "new order of the frames in every epoch")
     augment: bool = flag(False, "vary heatmaps as other detectors and crops would")
-    on_device: bool = flag(False, "read all rows once and keep them on the device, as lists of cells")
+    on_device: bool = flag(False, "read all rows once and keep them on the device")
     cuda_graph: bool = flag(False, "on CUDA: record a step once, then repeat it; not in float16")
     num_steps: int = integer(70_000, "optimiser steps", minimum=1)
     optimizer: str = choice("adam", ("adam", "adamw"), "adam, or adamw with weight decay 0.01", otherwise="adamw")
