@@ -13,11 +13,13 @@ import resource, sys, torch
 from utils.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
+def use():
+    blocks = [torch.ones(2**22) for _ in range(8)]  # 128 MB, freed together
 for _ in range(3):
-    torch.ones(2**24)
+    use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
-    torch.ones(2**24)
+    use()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -28,7 +30,7 @@ def test_the_same_memory_is_used_again():
     for mode in ("keep", "give back"):
         command = [sys.executable, "-c", PROGRAM, mode]
         faults[mode] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert faults["keep"] < 100 < faults["give back"]
+    assert faults["keep"] < faults["give back"] / 10
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
