@@ -25,6 +25,7 @@ from data.preprocessing.pipeline import Pipeline
 from models.hrnet import PRECISIONS, WEIGHT_FILES, Detector, load_hrnet, weights_path
 from utils.devices import choose_device
 from utils.errors import DiffPoseError
+from utils.memory import keep_freed_memory
 
 COMPRESSIONS = ("none", *(f"gzip-{level}" for level in range(1, 10)))
 # Maps with a detector's noise shrink by 7 to 15 % only, at any level, and are read eight times more slowly.
@@ -134,6 +135,7 @@ def preprocess(source: Source, description: str, arguments: Sequence[str] | None
 
     Raises DiffPoseError for whatever is missing, damaged or not understood.
     """
+    keep_freed_memory()
     options = parse_arguments(source, description, arguments)
     require(options.input_dir, "folder")
     job = _job(source, options)
