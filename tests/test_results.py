@@ -11,7 +11,12 @@ from tests.helpers import ROOT
 from utils.errors import DiffPoseError
 
 RESULTS = ROOT / "experiments" / "synthetic" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "experiments" / "README.md")
+PRECISION = ROOT / "experiments" / "synthetic" / "precision" / "results"
+DOCUMENTS = {
+    ROOT / "README.md": RESULTS,
+    ROOT / "experiments" / "README.md": RESULTS,
+    ROOT / "docs" / "speed.md": PRECISION,
+}
 
 
 def file_report(folder, name, seed, *, full, hard, easy_frames=50.0, hard_frames=60.0):
@@ -91,10 +96,11 @@ def test_marked_tables_are_replaced_and_nothing_else(experiments, tmp_path):
 def test_tables_in_the_documents_are_those_of_the_committed_results(path):
     text = path.read_text(encoding="utf-8")
     assert any(f"<!-- table: {name} -->" in text for name in TABLES)
-    assert with_tables(text, read_results(RESULTS), path) == text, "run experiments/tables.py --into again"
+    assert with_tables(text, read_results(DOCUMENTS[path]), path) == text, "run experiments/tables.py --into again"
 
 
-def test_committed_tables_are_those_of_the_committed_results():
-    experiments = read_results(RESULTS)
-    assert (RESULTS.parent / "tables.md").read_text(encoding="utf-8") == text_of(experiments)
-    assert (RESULTS.parent / "tables.csv").read_text(encoding="utf-8") == csv_of(experiments)
+@pytest.mark.parametrize("results", [RESULTS, PRECISION], ids=lambda path: path.parent.name)
+def test_committed_tables_are_those_of_the_committed_results(results):
+    experiments = read_results(results)
+    assert (results.parent / "tables.md").read_text(encoding="utf-8") == text_of(experiments)
+    assert (results.parent / "tables.csv").read_text(encoding="utf-8") == csv_of(experiments)
