@@ -49,7 +49,8 @@ class HeldDraws:
 def record_cuda(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """Record work that touches fixed addresses only; returns what repeats it, and where its result then lies."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # A loader's thread may be page-locking memory meanwhile, which recording forbids to its own thread only in this mode.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result
 
