@@ -51,7 +51,10 @@ class ResidentRows:
                     whole[start : start + len(maps)] = maps.to(device)
                 targets.append(batch["target_m"].to(device))
             return cls(CellLists.joined(parts) if whole is None else whole, torch.cat(targets))
-        except (torch.OutOfMemoryError, MemoryError):
+        except (MemoryError, RuntimeError) as error:
+            full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+            if not full:  # of a CPU, torch says it in no type of its own
+                raise
             raise DiffPoseError(
                 f"{dataset.path}: TRAIN.ON_DEVICE: {device} has no room for the {len(dataset):,} rows (up to "
                 f"{len(dataset) * ROW_BYTES / 2**30:.0f} GB, and twice that while cells are joined): set it to false"

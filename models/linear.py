@@ -43,7 +43,7 @@ class _OneDnnLinear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """F.linear, (..., in) -> (..., out), whose float32 training step on a CPU is oneDNN's."""
-    ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() > 1 and x.numel() > 0
     if ours and not torch.is_autocast_enabled("cpu") and is_onednn_available("cpu", torch.float32):
         return _OneDnnLinear.apply(x, weight, bias)
     return F.linear(x, weight, bias)
@@ -106,6 +106,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str, add
 
 @lru_cache
 @torch.inference_mode()
+@torch.autocast("cpu", enabled=False)
 def is_onednn_available(device: str, dtype: torch.dtype) -> bool:
     """Whether oneDNN's operators are there for a type of device and a precision, and compute what they are used for."""
     if device != "cpu" or dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():

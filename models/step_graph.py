@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from utils.cell_lists import CellLists
+from utils.errors import DiffPoseError, one_line
 from utils.randomness import StepDraws
 
 # PyTorch wants a few real steps on a side stream first: they set up its libraries' workspaces.
@@ -49,9 +50,16 @@ class HeldDraws:
 def record_cuda(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """Record work that touches fixed addresses only; returns what repeats it, and where its result then lies."""
     graph = torch.cuda.CUDAGraph()
-    # A loader's thread may be page-locking memory meanwhile, which recording forbids to its own thread only in this mode.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        result = work()
+    # In the stricter mode a loader's thread that page-locks memory meanwhile would spoil the recording.
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = work()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise DiffPoseError(
+            f"TRAIN.CUDA_GRAPH: a step can't be recorded ({one_line(error)}): set it to false"
+        ) from None
     return graph.replay, result
 
 
@@ -68,7 +76,8 @@ def on_side_stream(work: Callable[[], Tensor]) -> Tensor:
 class StepGraph:
     """Calls of ``step(inputs, target_m, draws) -> loss``: the first few as they are, then all from one recording.
 
-    ``step`` must do the same on every call, without a look at the host's numbers; batches must all have one shape.
+    ``step`` must do the same on every call, without a look at the host's numbers; batches must all have one shape, and
+    batches of cell lists be parts of the same lists (ValueError otherwise).
     Dropout inside it draws from the device's global generator, which a recording reads when it is repeated.
     ``record`` and ``warm_up`` are CUDA's, and others in tests.
     """
@@ -110,6 +119,8 @@ def _fixed(inputs: Inputs) -> Inputs:
 
 def _refill(fixed: Inputs, inputs: Inputs) -> None:
     if isinstance(inputs, CellLists):
+        if inputs.cells.data_ptr() != fixed.cells.data_ptr():
+            raise ValueError("a recorded step takes all batches from the same cell lists")
         fixed.items.copy_(inputs.items)
     else:
         fixed.copy_(inputs)

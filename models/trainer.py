@@ -233,6 +233,7 @@ class Trainer:
         try:
             load_state(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
+            self._graph = self._graph and StepGraph(self._whole_step)  # a recording knows the old state's addresses
             self._set_capturable()
             self.ema.load_state_dict(state["ema"])
             self.scaler.load_state_dict(state["scaler"] if self.scaler.is_enabled() else {})

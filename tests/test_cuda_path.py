@@ -3,6 +3,8 @@ operands on the same device, and nothing may ask for a number, which would make 
 GPU, on it.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -134,26 +136,28 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 
 @needs_gpu
-def test_sampling_and_scores_equal_those_of_the_cpu():
+def test_sampling_and_scores_equal_those_of_the_cpu(monkeypatch):
     model = build_model(configuration())
     inputs = torch.rand(B, 16, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
     truth = torch.randn(B, 17, 3)
 
+    draws = FrameDraws(0, range(B))
+    drawn = {purpose: model.draw_condition_input(inputs, count, draws, purpose=purpose)
+             for purpose, count in (("candidates", H), ("zero_noise_candidates", 1))}  # fmt: skip
+
     class SameDraws(FrameDraws):
         """The CPU's numbers, on another device."""
 
-        def _draw(self, name, *arguments):
-            return getattr(FrameDraws(self.seed, self.frames), name)(*arguments)
-
-        def uniform(self, *arguments):
-            return self._draw("uniform", *arguments).to(self.device)
-
         def normals(self, *arguments):
-            return (noise.to(self.device) for noise in self._draw("normals", *arguments))
+            return (noise.to(self.device) for noise in FrameDraws(self.seed, self.frames).normals(*arguments))
 
-        def part(self, frames):
-            return type(self)(self.seed, self.frames[frames], device=self.device)
+    def same_candidates(maps, count, draws, *, purpose="candidates"):
+        """A running sum rounds otherwise on a GPU, and may turn a candidate."""
+        found = drawn[purpose]
+        names = ("cells", "likelihood", "center", "scale")
+        return replace(found, **{name: getattr(found, name).to(maps.device) for name in names})
 
+    monkeypatch.setattr(model, "draw_condition_input", same_candidates)
     results = []
     for device in ("cpu", "cuda"):
         sampler = PoseSampler(model.to(device), num_hypotheses=H)

@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     A training step frees and asks again for the same tens of MB: giving them back and fetching them anew costs 10,000
     page faults a step, a tenth of its time on a CPU.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
         return all([library.mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK), library.mallopt(M_TRIM_THRESHOLD, KEPT)])
     return False

@@ -8,7 +8,8 @@ from utils.config import Config, config_differences, dump_config, parse_config
 from utils.config_yaml import parse_yaml
 from utils.errors import DiffPoseError
 
-# Keys and sections that may change in the middle of a run: they touch no weight. BATCH_SIZE_PER_GPU is looked at
+# Keys and sections that may change in the middle of a run: they touch no weight (ON_DEVICE and CUDA_GRAPH: by no more
+# than rounding, on a GPU). BATCH_SIZE_PER_GPU is looked at
 # together with the number of processes, and NUM_STEPS where the learning rate depends on it.
 FREE = (
     "OUTPUT_DIR", "WORKERS", "PIN_MEMORY", "TEST", "DATASET.ROOT", "DATASET.TESTFILE", "DATASET.VALFILE", "MODEL.NAME",

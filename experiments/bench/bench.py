@@ -1,7 +1,8 @@
 """Measure speed and memory against the plain reference: ``python experiments/bench/bench.py`` (or ``make bench``).
 
-Every case and variant has a process of its own; variants are timed in turn, A B C A B C .., so that a machine whose
-speed drifts is fair to all; the median counts. Writes a JSON file; experiments/bench/table.py makes the README's table.
+Every case has a process of its own, and so has every variant of a step, of sampling, metrics and evaluation; variants
+are timed in turn, A B C A B C .., so that a machine whose speed drifts is fair to all; the median counts. Writes a JSON
+file; experiments/bench/table.py makes the README's table.
 """
 
 import argparse
@@ -76,7 +77,8 @@ def plain_training(device: torch.device) -> Callable[[], object]:
 def training(device: torch.device, *overrides: str, as_lists: bool = False) -> Callable[[], object]:
     """Our training step, batch 64: draws, dropout, backward, optimiser and EMA; ``as_lists``: with TRAIN.ON_DEVICE."""
     maps, targets = heatmaps_and_targets(BATCH, device)
-    maps = CellLists.from_maps(maps) if as_lists else maps
+    if as_lists:  # without the faint floor, with which the maps themselves would be smaller
+        maps = CellLists.from_maps(torch.where(maps > 0.01, maps, 0))
     config = main_config("TRAIN.NUM_STEPS=1000000000", *overrides)
     trainer = Trainer(build_model(config).to(device), config, seed=0)
     batches = itertools.repeat({"heatmap": maps, "target_m": targets})
@@ -152,7 +154,7 @@ class Timed:
     """A case whose variants are prepared and timed in a process each.
 
     ``cuda``: further variants, where there is a GPU. ``per``: what the seconds are divided by. ``once``: variants that
-    run a single time.
+    run a single time on a CPU.
     """
 
     variants: dict[str, Callable[[torch.device], Callable[[], object]]]
@@ -168,7 +170,8 @@ class Timed:
     def measure(self, case: str, device: str, repeats: int) -> dict:
         names = self.on(choose_device(device))
         commands = {name: own_command(case, device, repeats, "--variant", name) for name in names}
-        seconds, peaks = medians_apart(commands, repeats=repeats, once=self.once)
+        once = self.once if choose_device(device).type == "cpu" else ()
+        seconds, peaks = medians_apart(commands, repeats=repeats, once=once)
         ours = max(peak for name, peak in peaks.items() if name != "plain")
         return {"seconds": {name: value / self.per for name, value in seconds.items()}, **self.facts, "peak_mb": ours}
 
@@ -271,6 +274,8 @@ def main() -> int:
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = choose_device(args.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     if args.variant:
         if args.variant != "plain":
             keep_freed_memory()  # as train.py and eval.py do

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attention import SelfAttention
 from models.denoiser import flatten_pose, unflatten_pose
 from models.diffusion import GaussianDiffusion
 from models.dropout import CheapDropout
@@ -25,6 +26,10 @@ def plain_layers(module: nn.Module) -> nn.Module:
         if isinstance(child, Linear):
             layer = nn.Linear(child.in_features, child.out_features)
             layer.weight, layer.bias = child.weight, child.bias
+            setattr(module, name, layer)
+        elif isinstance(child, SelfAttention):
+            layer = nn.MultiheadAttention(child.embed_dim, child.num_heads, dropout=child.dropout, batch_first=True)
+            layer.load_state_dict(child.state_dict())
             setattr(module, name, layer)
         elif isinstance(child, CheapDropout):
             setattr(module, name, nn.Dropout(child.p))

@@ -47,9 +47,11 @@ def test_batches_equal_those_that_are_read(dataset, workers, monkeypatch, reques
         assert torch.equal(a.likelihood, b.likelihood)
 
 
-def test_full_memory_is_one_line_with_the_way_out(dataset, monkeypatch):
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")])  # fmt: skip
+def test_full_memory_is_one_line_with_the_way_out(dataset, monkeypatch, error):
     def full(*parts):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr("data.resident_rows.torch.cat", full)
     monkeypatch.setattr("data.resident_rows.CellLists.joined", full)

@@ -34,6 +34,13 @@ def test_result_and_gradients_equal_those_of_pytorch(with_onednn, shape):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(8,), (0, 8), (3, 0, 8)])
+def test_odd_shapes_are_taken_as_by_pytorch(shape):
+    layer = Linear(8, 4)
+    layer(torch.ones(shape)).sum().backward()
+    assert layer.weight.grad.shape == (4, 8)
+
+
 def test_frozen_parts_get_no_gradient():
     layer = Linear(8, 4)
     layer.weight.requires_grad_(False)
