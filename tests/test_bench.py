@@ -37,6 +37,11 @@ def test_plain_condition_and_denoiser_equal_the_fast_ones(model):
     torch.testing.assert_close(plain.denoise(x, t, condition), model.denoise_fn(x, t, condition), rtol=1e-4, atol=1e-4)
 
 
+def test_plain_model_has_pytorchs_own_layers(model):
+    kinds = {type(module).__module__ for module in PlainModel(model).model.condition_emb.transformer.modules()}
+    assert all(kind.startswith("torch.") for kind in kinds)
+
+
 def test_plain_candidates_follow_the_same_law(model):
     maps, _ = bench.heatmaps_and_targets(1, torch.device("cpu"))
     positions, likelihood = PlainModel(model).candidates(maps, 400)

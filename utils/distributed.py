@@ -66,6 +66,8 @@ class Processes:
         Raises DiffPoseError when the machine has fewer GPUs than processes.
         """
         device = choose_device(name)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # streams and waits are of the current device
         if self.world_size == 1 or device.type == "cpu":
             return device
         if device.type != "cuda":
