@@ -216,7 +216,11 @@ def build(
     total = parameters.train_rows + parameters.test_rows
     with (
         ColumnarWriter(
-            path, dataset="h36m", attrs=attributes, level=_COMPRESSION_LEVEL, compact=parameters.compact_form,
+            path,
+            dataset="h36m",
+            attrs=attributes,
+            level=_COMPRESSION_LEVEL,
+            compact=parameters.compact_form,
             extra_fields=(OCCLUDED_FIELD,),
         ) as writer,  # fmt: skip
         tqdm(total=total, unit="row", desc="benchmark", disable=not show_progress) as bar,
