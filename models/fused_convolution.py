@@ -13,6 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models import winograd
+
+# Padding, stride, dilation and groups.
+_PADDED_3X3 = [1, 1], [1, 1], [1, 1], 1
+
 
 class FusedConvolution(nn.Module):
     """``relu(convolution(x) + add)`` with the weights of a convolution and of the batch norm after it, if any.
@@ -26,6 +31,7 @@ class FusedConvolution(nn.Module):
         self.weight, self.bias = merged.weight, merged.bias
         self.geometry = list(merged.padding), list(merged.stride), list(merged.dilation), merged.groups
         self._packed: Tensor | None = None
+        self._filters: list[Tensor] | None = None
 
     def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
         """Channels-last x (B, C, H, W) -> (B, C', H', W'); ``add`` has the shape of the result and may be overwritten.
@@ -34,12 +40,23 @@ class FusedConvolution(nn.Module):
         """
         if not is_fusion_available(x.device.type, x.dtype):
             padding, stride, dilation, groups = self.geometry
-            y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
-            y = y if add is None else y.add_(add)
-            return y.relu_() if relu else y
+            return _finished(F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups), add, relu)
+        if self._is_tiled(x):
+            if self._filters is None:
+                self._filters = winograd.pack_filters(self.weight, x.shape)
+            return _finished(winograd.convolve(x, self._filters, self.bias), add, relu)
         if self._packed is None:
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, list(x.shape))
         return _onednn(x, self._packed, self.bias, self.geometry, add, relu)
+
+    def _is_tiled(self, x: Tensor) -> bool:
+        is_padded_3x3 = self.weight.shape[2:] == (3, 3) and self.geometry == _PADDED_3X3 and self.bias is not None
+        return is_padded_3x3 and x.dtype == torch.float32 and winograd.is_worthwhile(self.weight, x)
+
+
+def _finished(y: Tensor, add: Tensor | None, relu: bool) -> Tensor:
+    y = y if add is None else y.add_(add)
+    return y.relu_() if relu else y
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor, geometry: tuple, add: Tensor | None, relu: bool) -> Tensor:
@@ -59,16 +76,18 @@ def is_fusion_available(device: str, dtype: torch.dtype) -> bool:
     ramp = torch.linspace(-1, 1, 8 * 8 * 9)
     weight = ramp.sin().reshape(8, 8, 3, 3).to(dtype, memory_format=torch.channels_last)
     x = ramp.cos()[: 8 * 8 * 8].reshape(1, 8, 8, 8).to(dtype, memory_format=torch.channels_last)
-    bias, geometry = ramp[:8].to(dtype), ([1, 1], [1, 1], [1, 1], 1)
+    bias, geometry = ramp[:8].to(dtype), _PADDED_3X3
     try:
         packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(x.shape))
         plain = _onednn(x, packed, bias, geometry, None, False)
         both = _onednn(x, packed, bias, geometry, x.clone(), True)
+        tiled = winograd.convolve(x.float(), winograd.pack_filters(weight.float(), x.shape), bias.float())
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return False
     expected = F.conv2d(x.float(), weight.float(), bias.float(), padding=1)
     within = 0.02 * float(expected.abs().max())
-    return bool((plain - expected).abs().max() < within and (both - (expected + x).relu()).abs().max() < within)
+    found = ((plain, expected), (both, (expected + x).relu()), (tiled, expected))
+    return all(bool((ours - theirs).abs().max() < within) for ours, theirs in found)
 
 
 def fuse_convolutions(module: nn.Module) -> nn.Module:

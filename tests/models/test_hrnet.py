@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import models.fused_convolution
+import models.winograd
 from models.fused_convolution import fuse_convolutions, is_fusion_available
 from models.hrnet import IMAGE_MEAN, IMAGE_STD, WEIGHT_FILES, WEIGHTS_FOLDER, Detector, HRNet, load_hrnet, weights_path
 from tests.helpers import deterministic_weights
@@ -71,9 +72,11 @@ def test_the_detector_gives_the_same_in_each_precision(state, images, vectors, p
     assert difference(heatmaps, vectors("hrnet")) < within
 
 
-@pytest.mark.parametrize("is_fused", [True, False])
-def test_fusing_changes_rounding_only(model, state, images, monkeypatch, is_fused):
-    if not is_fused:
+@pytest.mark.parametrize("way", ["fused", "in tiles", "step by step"])
+def test_fusing_changes_rounding_only(model, state, images, monkeypatch, way):
+    if way == "in tiles":
+        monkeypatch.setattr(models.winograd, "LEAST_WORK", 0)
+    elif way == "step by step":
         monkeypatch.setattr(models.fused_convolution, "is_fusion_available", lambda device, dtype: False)
     fused = HRNet()
     fused.load_state_dict(state)
@@ -84,6 +87,9 @@ def test_fusing_changes_rounding_only(model, state, images, monkeypatch, is_fuse
         expected = model(batch)
         heatmaps = fused(batch)
         alone = fused(batch[1:])
+    tiled = [module for module in fused.modules() if getattr(module, "_filters", None) is not None]
+    if way == "in tiles" and is_fusion_available("cpu", torch.float32):
+        assert len(tiled) == (8 + 7 + 3) * 8 + 4  # branches of 64, 128 and 256 channels, and the stem
     within = 1e-5 * float(expected.abs().max())
     torch.testing.assert_close(heatmaps, expected, rtol=0, atol=within)
     torch.testing.assert_close(alone, expected[1:], rtol=0, atol=within)
@@ -92,10 +98,13 @@ def test_fusing_changes_rounding_only(model, state, images, monkeypatch, is_fuse
 def test_operators_that_compute_something_else_are_not_used(monkeypatch):
     check = is_fusion_available.__wrapped__
     assert not check("meta", torch.float32)
-    onednn = models.fused_convolution._onednn
+    onednn, convolve = models.fused_convolution._onednn, models.winograd.convolve
     if not check("cpu", torch.float32):
         pytest.skip("this PyTorch has no fused operators")
     monkeypatch.setattr(models.fused_convolution, "_onednn", lambda *args: onednn(*args[:-2], None, False))
+    assert not check("cpu", torch.float32)
+    monkeypatch.setattr(models.fused_convolution, "_onednn", onednn)
+    monkeypatch.setattr(models.winograd, "convolve", lambda *args: 1.1 * convolve(*args))
     assert not check("cpu", torch.float32)
 
     def missing(*args):
