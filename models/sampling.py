@@ -9,7 +9,7 @@ from torch import Tensor
 from models.denoiser import unflatten_pose
 from models.diffusion import GaussianDiffusion
 from models.heatmap_sampler import Candidates
-from models.packed import PackedDenoiser, packed_condition
+from models.packed import PackedCondition, PackedDenoiser
 from utils.geometry import with_root
 from utils.randomness import FrameDraws
 
@@ -55,7 +55,7 @@ class PoseSampler:
         self.matmul_precision = "high" if precision == "tf32" else torch.get_float32_matmul_precision()
         self.dtype = PRECISIONS[precision]
         self.denoiser = PackedDenoiser(model.denoise_fn, self.dtype)
-        self.condition_emb = packed_condition(model.condition_emb, self.dtype)
+        self.condition = PackedCondition(model.condition_emb, model.denoise_fn, self.dtype)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, draws: FrameDraws) -> PoseSamples:
@@ -75,8 +75,8 @@ class PoseSampler:
     def _hypotheses(self, inputs: Tensor, draws: FrameDraws) -> Tensor:
         """H hypotheses of each frame, (F, H, J, 3) mm, by the ancestral chain."""
         model, count = self.model, self.num_hypotheses
-        share = self._condition_share(model.draw_condition_input(inputs, count, draws))  # (F, H or 1, 1024)
-        x = model.noise_scale * draws.normal("initial_noise", count, self.denoiser.parts[0])  # (F, H, P)
+        share = self._condition_share(model.draw_condition_input(inputs, count, draws))  # (F, H or 1, 2048)
+        x = model.noise_scale * draws.normal("initial_noise", count, self.denoiser.pose_dim)  # (F, H, P)
         noises = draws.normals("step_noise", model.timesteps - 1, *x.shape[1:])
         for t in reversed(range(model.timesteps)):
             x = self._mean_step(x, t, share)
@@ -89,18 +89,18 @@ class PoseSampler:
         model = self.model
         share = self._condition_share(
             model.draw_condition_input(inputs, 1, draws, purpose="zero_noise_candidates")
-        )  # (B, 1, 1024)
-        x = model.noise_scale * draws.normal("zero_noise_initial_noise", 1, self.denoiser.parts[0])
+        )  # (B, 1, 2048)
+        x = model.noise_scale * draws.normal("zero_noise_initial_noise", 1, self.denoiser.pose_dim)
         for t in reversed(range(model.timesteps)):
             x = self._mean_step(x, t, share)
         return self.to_poses_mm(x)[:, 0]
 
     def _condition_share(self, condition_input) -> Tensor:
-        """The conditions' share of the denoiser's first layer, (F, H, 1024), or (F, 1, 1024) where they are shared."""
+        """The conditions' share of the denoiser's first layers, (F, H, 2048), or (F, 1, 2048) where they are shared."""
         items = condition_input.cells.shape[0] if isinstance(condition_input, Candidates) else None
         rows = condition_input.rows()
         total = (rows.cells if isinstance(rows, Candidates) else rows.values).shape[0]
-        shares = [self.denoiser.condition_share(self.condition_emb(rows[part])) for part in _slices(total, self.chunk)]
+        shares = [self.condition(rows[part]) for part in _slices(total, self.chunk)]
         return torch.cat(shares).unflatten(0, (items or total, -1))
 
     def _mean_step(self, x: Tensor, t: int, share: Tensor) -> Tensor:

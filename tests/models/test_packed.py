@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 from models.attention import SelfAttention
-from models.condition_embedding import HeatmapEmbedding
+from models.condition_embedding import HeatmapEmbedding, PoseCondition, SharedInput
 from models.denoiser import Denoiser
-from models.packed import PackedDenoiser, packed_condition
+from models.heatmap_sampler import HeatmapSampler
+from models.packed import PackedCondition, PackedDenoiser, PackedEncoderLayer
 from tests.helpers import deterministic_weights
+from utils.randomness import FrameDraws
 
 PRECISIONS = [(torch.float32, 1e-5), (torch.bfloat16, 0.03)]
 
@@ -26,7 +28,7 @@ def test_denoiser(dtype, tolerance, t):
     denoiser.upscale.weight[:, 48] /= 100  # of t, lest it drown the rest
     packed = PackedDenoiser(denoiser, dtype)
     x, condition = torch.randn(2, 5, 48), torch.randn(2, 5, 64)
-    share = packed.condition_share(condition)
+    share = PackedCondition(nn.Identity(), denoiser, dtype)(condition)
     expected = denoiser(x.flatten(0, 1), torch.full((10,), t), condition.flatten(0, 1)).view(2, 5, 48)
     found = packed.from_share(x, t, share)
     assert found.dtype == torch.float32
@@ -39,11 +41,34 @@ def test_denoiser(dtype, tolerance, t):
 @torch.no_grad()
 def test_transformer(dtype, tolerance):
     embedding = deterministic_weights(HeatmapEmbedding(condition_dim=4, layers=2))
-    packed = packed_condition(embedding, dtype)
+    packed = nn.Sequential(*(PackedEncoderLayer(layer, dtype) for layer in embedding.transformer.layers))
     tokens = torch.randn(6, 16, 128, generator=torch.Generator().manual_seed(0))
-    close(packed.transformer(tokens.to(dtype)), embedding.transformer(tokens), tolerance)
-    assert next(embedding.parameters()).dtype == torch.float32
-    assert packed.pos_encoder.centers.dtype == torch.float32
+    close(packed(tokens.to(dtype)), embedding.transformer(tokens), tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("kind", ["one output layer", "an output layer a joint", "whole maps", "pose"])
+@torch.no_grad()
+def test_share_of_the_condition(dtype, tolerance, kind):
+    """The share is the first two layers' part of the condition, whatever the condition is made from."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(5, 16, 64, 64, generator=generator)
+    if kind == "pose":
+        embedding, rows, width = PoseCondition(), SharedInput(torch.randn(5, 32, generator=generator)), 32
+    else:
+        per_joint = kind == "an output layer a joint"
+        embedding, width = HeatmapEmbedding(condition_dim=4, layers=1, per_joint_output=per_joint), 64
+        rows = SharedInput(maps / 4096)
+        if kind != "whole maps":
+            draws = FrameDraws(0, range(5))
+            rows = HeatmapSampler(num_samples=8)(maps, 1, draws).rows()
+    embedding = deterministic_weights(embedding)
+    denoiser = deterministic_weights(Denoiser(pose_dim=48, condition_dim=width))
+    share = PackedCondition(embedding, denoiser, dtype)(rows)
+    first = denoiser.upscale(torch.cat([torch.zeros(5, 49), embedding(rows)], dim=1))
+    assert share.dtype == dtype
+    close(share, torch.cat([first, denoiser.res_pose1.l1(first)], dim=1), tolerance)
+    assert all(parameter.dtype == torch.float32 for parameter in embedding.parameters())
 
 
 def test_attention_without_dropout_is_pytorchs():

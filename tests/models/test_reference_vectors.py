@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from models import build_model
 from models.heatmap_sampler import Candidates
+from models.packed import PackedCondition
 from models.sampling import PoseSampler
 from tests.helpers import RecordedDraws, deterministic_weights
 from utils.config import parse_config
@@ -153,7 +155,8 @@ def test_whole_chains(case, chunk, monkeypatch):
     rows = condition_rows(vector)
     monkeypatch.setattr(model, "draw_condition_input", lambda *args, **kwargs: None)
     sampler = PoseSampler(model, num_hypotheses=3, chunk=chunk)
-    monkeypatch.setattr(sampler, "_condition_share", lambda _: sampler.denoiser.condition_share(rows).view(2, 3, -1))
+    share = PackedCondition(nn.Identity(), model.denoise_fn, torch.float32)(rows).view(2, 3, -1)
+    monkeypatch.setattr(sampler, "_condition_share", lambda _: share)
     start = vector["chain_init_noise"].view(2, 3, 48)
     draws = RecordedDraws(
         {"initial_noise": start, "step_noise": list(vector["chain_step_noise"].view(25, 2, 3, 48))}, frames=[0, 1]
@@ -163,7 +166,7 @@ def test_whole_chains(case, chunk, monkeypatch):
 
     x = start
     for t in reversed(range(25)):
-        x = sampler._mean_step(x, t, sampler.denoiser.condition_share(rows).view(2, 3, -1))
+        x = sampler._mean_step(x, t, share)
     close(x.view(6, 48) / 10, vector["mean_chain_poses_m"], 1e-4)
     close(sampler.to_poses_mm(x).view(6, 17, 3).transpose(1, 2), vector["mean_chain_poses17_mm"], 1e-4)
 
