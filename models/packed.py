@@ -87,7 +87,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class PackedCondition(nn.Module):
-    """Candidates -> the condition's share of the denoiser's first layers: (R, 1, J, S) and the like -> (R, 2048)."""
+    """A condition embedding and the condition's share of the denoiser's first layers, in one."""
 
     def __init__(self, embedding: nn.Module, denoiser: Denoiser, dtype: torch.dtype):
         super().__init__()
@@ -95,9 +95,10 @@ class PackedCondition(nn.Module):
         weight = weight[:, -denoiser.parts[-1] :]
         self.embedding = _packed_embedding(embedding, dtype)
         self.dtype, self.share = dtype, None
-        if isinstance(embedding, HeatmapEmbedding) and not embedding.per_joint_output:
-            # Two linear layers, one after the other, are one.
-            last = embedding.pos_out
+        is_linear = isinstance(embedding, HeatmapEmbedding) and not embedding.per_joint_output
+        last = embedding.pos_out if is_linear else None
+        # Two linear layers in a row are one, which is less work unless the condition between them is narrow.
+        if is_linear and len(weight) * last.in_features <= weight.numel() + last.weight.numel():
             with torch.no_grad():
                 weight, bias = weight @ last.weight.double(), weight @ last.bias.double() + bias
             self.embedding.pos_out = PackedLinear(weight, bias, dtype)

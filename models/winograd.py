@@ -3,7 +3,7 @@
 Winograd's F(4, 3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016) down the columns: six
 rows d of the image and the three rows g of a filter give four rows A^T [(G g) * (B^T d)], where each of the six
 products * is a convolution along the rows, summed over channels. With the points 0, +-sqrt(1/2), +-sqrt(2) and infinity
-it rounds about as much as the direct sum; with the usual 0, +-1, +-2 it would be several times that. Tiles in both
+its rounding is a third more than the direct sum's; with the usual 0, +-1, +-2 it would be twice that. Tiles in both
 directions would save more multiplications, and more than that would be lost on moving values.
 """
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 TILE, WINDOW = 4, 6
-# With fewer channels the transforms take longer than they save; with less work the calls do.
-FEWEST_CHANNELS, LEAST_WORK = 64, 2**23
+# With fewer channels the transforms take longer than they save; with less work in an image the calls do. Whatever the
+# batch, so that no image's values depend on its company.
+FEWEST_CHANNELS, LEAST_WORK = 64, 2**22
 _NEAR, _FAR = 0.5**0.5, 2**0.5  # the points' absolute values
 _OF_FILTERS = (
     (1, 0, 0),
@@ -28,8 +29,8 @@ _GEOMETRY = [0, 1], [1, 1], [1, 1], 1
 
 def is_worthwhile(weight: Tensor, x: Tensor) -> bool:
     """Whether filters (C', C, 3, 3) can be used so on x (B, C, H, W), and are faster."""
-    batch, channels, height, width = x.shape
-    work = batch * height * width * channels * len(weight)
+    channels, height, width = x.shape[1:]
+    work = height * width * channels * len(weight)
     return height % TILE == 0 and min(channels, len(weight)) >= FEWEST_CHANNELS and work >= LEAST_WORK
 
 

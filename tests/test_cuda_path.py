@@ -122,7 +122,7 @@ def test_training_step_stays_on_the_device(pretended, name, inputs):
 def test_sampling_stays_on_the_device(pretended, name, precision):
     sampler = PoseSampler(build_model(configuration(*CONFIGS[name])), num_hypotheses=H, precision=precision)
     with pretended:
-        for part in (sampler.model, sampler.denoiser, sampler.condition_emb):
+        for part in (sampler.model, sampler.denoiser, sampler.condition):
             on_device(part)
         samples = sampler(maps(), PretendedDraws())
     assert samples.hypotheses_mm.shape == (B, H, 17, 3)

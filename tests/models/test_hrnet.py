@@ -72,10 +72,10 @@ def test_the_detector_gives_the_same_in_each_precision(state, images, vectors, p
     assert difference(heatmaps, vectors("hrnet")) < within
 
 
-@pytest.mark.parametrize("way", ["fused", "in tiles", "step by step"])
+@pytest.mark.parametrize("way", ["fused", "fused without tiles", "step by step"])
 def test_fusing_changes_rounding_only(model, state, images, monkeypatch, way):
-    if way == "in tiles":
-        monkeypatch.setattr(models.winograd, "LEAST_WORK", 0)
+    if way == "fused without tiles":
+        monkeypatch.setattr(models.winograd, "FEWEST_CHANNELS", 1000)
     elif way == "step by step":
         monkeypatch.setattr(models.fused_convolution, "is_fusion_available", lambda device, dtype: False)
     fused = HRNet()
@@ -88,8 +88,9 @@ def test_fusing_changes_rounding_only(model, state, images, monkeypatch, way):
         heatmaps = fused(batch)
         alone = fused(batch[1:])
     tiled = [module for module in fused.modules() if getattr(module, "_filters", None) is not None]
-    if way == "in tiles" and is_fusion_available("cpu", torch.float32):
-        assert len(tiled) == (8 + 7 + 3) * 8 + 4  # branches of 64, 128 and 256 channels, and the stem
+    if is_fusion_available("cpu", torch.float32):
+        # Branches of 64, 128 and 256 channels, and the stem.
+        assert len(tiled) == ((8 + 7 + 3) * 8 + 4 if way == "fused" else 0)
     within = 1e-5 * float(expected.abs().max())
     torch.testing.assert_close(heatmaps, expected, rtol=0, atol=within)
     torch.testing.assert_close(alone, expected[1:], rtol=0, atol=within)

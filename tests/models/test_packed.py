@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.attention import SelfAttention
-from models.condition_embedding import HeatmapEmbedding, PoseCondition, SharedInput
+from models.condition_embedding import CandidateConcatenation, HeatmapEmbedding, PoseCondition, SharedInput
 from models.denoiser import Denoiser
 from models.heatmap_sampler import HeatmapSampler
 from models.packed import PackedCondition, PackedDenoiser, PackedEncoderLayer
@@ -47,24 +47,35 @@ def test_transformer(dtype, tolerance):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-@pytest.mark.parametrize("kind", ["one output layer", "an output layer a joint", "whole maps", "pose"])
+@pytest.mark.parametrize(
+    "kind",
+    ["main", "narrow", "without transformer", "sin", "linear", "output layer a joint", "whole maps", "pose", "pairs"],
+)
 @torch.no_grad()
 def test_share_of_the_condition(dtype, tolerance, kind):
     """The share is the first two layers' part of the condition, whatever the condition is made from."""
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(5, 16, 64, 64, generator=generator)
-    if kind == "pose":
-        embedding, rows, width = PoseCondition(), SharedInput(torch.randn(5, 32, generator=generator)), 32
-    else:
-        per_joint = kind == "an output layer a joint"
-        embedding, width = HeatmapEmbedding(condition_dim=4, layers=1, per_joint_output=per_joint), 64
+    rows = HeatmapSampler(num_samples=8)(maps, 1, FrameDraws(0, range(5))).rows()
+    dim = 4 if kind == "narrow" else 128
+    options = {
+        "without transformer": {"use_transformer": False},
+        "sin": {"pos_emb": "sin"},
+        "linear": {"pos_emb": "linear"},
+        "output layer a joint": {"per_joint_output": True},
+    }
+    embedding, width = HeatmapEmbedding(condition_dim=dim, layers=1, **options.get(kind, {})), 16 * dim
+    if kind == "whole maps":
         rows = SharedInput(maps / 4096)
-        if kind != "whole maps":
-            draws = FrameDraws(0, range(5))
-            rows = HeatmapSampler(num_samples=8)(maps, 1, draws).rows()
+    elif kind == "pose":
+        embedding, rows, width = PoseCondition(), SharedInput(torch.randn(5, 32, generator=generator)), 32
+    elif kind == "pairs":
+        embedding, width = CandidateConcatenation(), 8 * 16 * 2
     embedding = deterministic_weights(embedding)
     denoiser = deterministic_weights(Denoiser(pose_dim=48, condition_dim=width))
-    share = PackedCondition(embedding, denoiser, dtype)(rows)
+    packed = PackedCondition(embedding, denoiser, dtype)
+    assert (packed.share is None) == (kind not in ("narrow", "output layer a joint", "pose", "pairs"))
+    share = packed(rows)
     first = denoiser.upscale(torch.cat([torch.zeros(5, 49), embedding(rows)], dim=1))
     assert share.dtype == dtype
     close(share, torch.cat([first, denoiser.res_pose1.l1(first)], dim=1), tolerance)
