@@ -15,17 +15,17 @@ from data.loader import lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
 from data.splits import SPLITS, evaluation_set, expected_actions, training_set
 from models.run import build_sampler, load_run
-from utils.baselines import ImageBlindBaseline
 from utils.config import Config, change_config, flatten_config, load_config
-from utils.consensus import RULES
 from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, SplitResult, evaluate
-from utils.inference import predict
+from utils.evaluation.baselines import ImageBlindBaseline
+from utils.evaluation.consensus import RULES
+from utils.evaluation.inference import predict
+from utils.evaluation.plotting import PictureSample, plot_best_of_n, plot_calibration, plot_hypotheses, plot_spread
+from utils.evaluation.predictions import PredictionFile, PredictionWriter
+from utils.evaluation.report import EASY_FRAMES, HARD_FRAMES, write_report
 from utils.memory import keep_freed_memory
-from utils.plotting import PictureSample, plot_best_of_n, plot_calibration, plot_hypotheses, plot_spread
-from utils.predictions import PredictionFile, PredictionWriter
-from utils.report import EASY_FRAMES, HARD_FRAMES, write_report
 from utils.skeleton import skeleton_for
 from utils.tracking import Tracker
 

@@ -20,14 +20,14 @@ from data.pose_dataset import PoseDataset
 from data.resident_rows import ResidentRows
 from data.splits import evaluation_set, training_set, validation_set
 from models import build_model
-from models.sampling import PoseSampler
+from models.samplers import PoseSampler
 from models.trainer import StepResult, Trainer
 from utils.checkpoint import clean_up, load_training_state, save_atomic, save_training_state, training_states
 from utils.config import Config, dump_config, flatten_config, ignore_warning, load_config, print_warning, save_config
 from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation import SplitInfo, evaluate
-from utils.inference import predict
+from utils.evaluation.inference import predict
 from utils.memory import keep_freed_memory
 from utils.randomness import seed_of
 from utils.stop_signal import StopSignal

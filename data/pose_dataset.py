@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data.hdf5_access import listed
+from data.hdf5.access import listed
+from data.hdf5.row_meta import RowMeta
+from data.hdf5.split_file import SplitFile
 from data.pose_items import annotated_pose_2d, detected_pose_2d, target_m, truth_mm
-from data.row_meta import RowMeta
 from data.schema import TRUTH_COLUMN
-from data.split_file import SplitFile
 from utils.errors import DiffPoseError
 from utils.skeleton import MPII_JOINTS
 

@@ -142,7 +142,7 @@ class HRNetDetector:
         return self._detect(image, square)
 
     def _detect(self, image: np.ndarray, square: Square, landmarks: Landmarks | None = None) -> Person:
-        from data.preprocessing.crops import detector_image
+        from data.preprocessing.conversion.crops import detector_image
 
         corner, side = np.round(square[0]), round(square[1])
         box = np.concatenate([corner, corner + side])

@@ -15,11 +15,11 @@ import torch
 from demo.detectors import Detector, NoPersonError, Person, Square, choose_detector
 from demo.images import read_image, to_rgb8
 from models.run import load_run
-from models.sampling import PoseSampler
+from models.samplers import PoseSampler
 from utils.config import Config
-from utils.consensus import Modes, consensus_pose, find_modes, guessed_joints, joint_spread
 from utils.devices import choose_device
 from utils.errors import DiffPoseError
+from utils.evaluation.consensus import Modes, consensus_pose, find_modes, guessed_joints, joint_spread
 from utils.randomness import FrameDraws
 from utils.skeleton import H36M17, HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS, Skeleton
 

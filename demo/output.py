@@ -11,8 +11,8 @@ import numpy as np
 
 from demo.detectors import Person
 from demo.estimator import Poses
-from utils.consensus import Modes
 from utils.errors import DiffPoseError
+from utils.evaluation.consensus import Modes
 from utils.skeleton import MPII_JOINTS
 
 SCHEMA, SCHEMA_VERSION = "diffpose-poses", 1

@@ -12,11 +12,11 @@ import numpy as np
 from demo.detectors import Person
 from demo.landmarks import cut_out
 from demo.output import Row
-from utils.consensus import GUESSED_SPREAD_MM
 from utils.errors import DiffPoseError
+from utils.evaluation.consensus import GUESSED_SPREAD_MM
 from utils.skeleton import MPII_JOINTS, Skeleton
 
-# As in utils/plotting.py, here as RGB.
+# As in utils/evaluation/plotting.py, here as RGB.
 RIGHT, LEFT, MIDDLE = (213, 94, 0), (0, 114, 178), (90, 90, 90)
 GUESSED = (204, 60, 60)
 PANEL = 400

@@ -13,8 +13,8 @@ import numpy as np
 
 from demo.landmarks import cut_out
 from demo.output import Row
-from utils.consensus import GUESSED_SPREAD_MM
 from utils.errors import DiffPoseError
+from utils.evaluation.consensus import GUESSED_SPREAD_MM
 from utils.skeleton import Skeleton
 
 TEMPLATE = Path(__file__).with_name("viewer.html")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.results import Effect, Experiment, effect
-from utils.report import EASY_FRAMES
+from utils.evaluation.report import EASY_FRAMES
 
 MAIN = "diffpose"
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from utils.config import load_config
 from utils.errors import DiffPoseError, run_script
-from utils.report import write_text
+from utils.evaluation.report import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATIONS = ROOT / "experiments"

@@ -15,9 +15,9 @@ from pathlib import Path
 from experiments.claims import MAIN, claims_table
 from experiments.results import Experiment, read_results, spread
 from utils.errors import DiffPoseError, run_script
+from utils.evaluation.published import PUBLISHED
+from utils.evaluation.report import EASY_FRAMES, HARD_FRAMES, write_text
 from utils.files import written_in_one_step
-from utils.published import PUBLISHED
-from utils.report import EASY_FRAMES, HARD_FRAMES, write_text
 
 # Column heading -> (split, row, metric); share: printed in per cent.
 COLUMNS = {

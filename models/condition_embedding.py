@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention import SelfAttention
-from models.dropout import CheapDropout
+from models.fast.attention import SelfAttention
+from models.fast.dropout import CheapDropout
+from models.fast.linear import Linear
 from models.heatmap_sampler import Candidates
-from models.linear import Linear
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 

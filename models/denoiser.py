@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.linear import Linear
+from models.fast.linear import Linear
 
 HIDDEN = 1024
 
@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
 class Denoiser(nn.Module):
     """Two residual blocks between an up- and a down-projection, on the concatenation of x_t, t and the condition.
 
-    For sampling see :class:`models.packed.PackedDenoiser`.
+    For sampling see :class:`models.fast.packed.PackedDenoiser`.
     """
 
     def __init__(self, *, pose_dim: int, condition_dim: int):

@@ -1,4 +1,4 @@
-"""Gaussian diffusion over 3D poses: noising, loss and posterior. Samplers that follow it are in models/sampling.py."""
+"""Gaussian diffusion over 3D poses: noising, loss and posterior. Samplers that follow it are in models/samplers.py."""
 
 import torch
 from torch import Tensor, nn

@@ -7,7 +7,7 @@ import torch
 
 from models import build_model
 from models.diffusion import GaussianDiffusion
-from models.sampling import PoseSampler
+from models.samplers import PoseSampler
 from utils.checkpoint import load_weights
 from utils.config import Config, load_config
 from utils.errors import DiffPoseError

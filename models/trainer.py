@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.diffusion import GaussianDiffusion
-from models.step_graph import HeldDraws, StepGraph
+from models.fast.step_graph import HeldDraws, StepGraph
 from utils.cell_lists import CellLists
 from utils.checkpoint import load_state
 from utils.config import Config

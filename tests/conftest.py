@@ -11,8 +11,8 @@ import pytest
 import eval as eval_script
 import train as train_script
 from data.schema import ACTIONS
-from tests.hdf5_files import make_columns, write_columnar
-from tests.helpers import FIXTURES, ROOT
+from tests.support.hdf5_files import make_columns, write_columnar
+from tests.support.helpers import FIXTURES, ROOT
 from utils.errors import run_script
 
 os.environ.setdefault("WANDB_MODE", "disabled")

@@ -9,13 +9,13 @@ import torch
 from experiments.bench import bench, table, timing
 from experiments.bench.plain import PlainModel, PlainTrainer, align, all_metrics
 from models import build_model
-from models.sampling import PoseSampler
-from tests.helpers import deterministic_weights
+from models.samplers import PoseSampler
+from tests.support.helpers import deterministic_weights
 from utils.config import change_config, load_config
 from utils.errors import DiffPoseError
-from utils.frame_scores import score_frames
+from utils.evaluation.frame_scores import score_frames
+from utils.evaluation.metrics import METRICS
 from utils.geometry import similarity_align
-from utils.metrics import METRICS
 from utils.randomness import FrameDraws
 from utils.skeleton import H36M17
 

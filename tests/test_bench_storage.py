@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from data.columnar import encode_heatmap
-from data.compact import CompactForm
+from data.hdf5.columnar import encode_heatmap
+from data.hdf5.compact import CompactForm
 from experiments.bench import storage
 from utils.errors import run_script
 

@@ -12,7 +12,7 @@ import yaml
 
 import train as train_script
 from models import build_model
-from tests.helpers import FIXTURES, ROOT, deterministic_weights
+from tests.support.helpers import FIXTURES, ROOT, deterministic_weights
 from utils.config import load_config
 from utils.ema import Ema
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data.schema import ACTIONS
-from tests.hdf5_files import make_columns, write_columnar
-from tests.helpers import ROOT
+from tests.support.hdf5_files import make_columns, write_columnar
+from tests.support.helpers import ROOT
 
 
 def refused(result, *words):

@@ -11,11 +11,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from models import build_model
-from models.sampling import PoseSampler
-from tests.helpers import ROOT
+from models.samplers import PoseSampler
+from tests.support.helpers import ROOT
 from utils.cell_lists import CellLists
 from utils.config import change_config, load_config
-from utils.frame_scores import score_frames
+from utils.evaluation.frame_scores import score_frames
 from utils.randomness import FrameDraws
 
 # A device of no kind that our code knows: like CUDA, it is not the CPU.

@@ -11,8 +11,8 @@ import h5py
 import pytest
 import torch
 
-from tests.distributed_steps import STEPS, outcome
-from tests.helpers import ROOT
+from tests.support.distributed_steps import STEPS, outcome
+from tests.support.helpers import ROOT
 from tests.test_cli import same_numbers
 from tests.test_resume import logged_steps
 from utils.checkpoint import training_states
@@ -34,7 +34,7 @@ def torchrun(*args):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    torchrun("-m", "tests.distributed_steps", tmp_path / "two.pt")
+    torchrun("-m", "tests.support.distributed_steps", tmp_path / "two.pt")
     two, one = torch.load(tmp_path / "two.pt", weights_only=True), outcome()
     assert len(one["losses"]) == STEPS
     assert torch.allclose(two["losses"], one["losses"], rtol=0, atol=1e-6)  # float32

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from models import build_model
-from models.sampling import PoseSampler
+from models.samplers import PoseSampler
 from models.trainer import Trainer
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from utils.config import change_config, config_differences, load_config
 from utils.randomness import FrameDraws
 

@@ -13,7 +13,7 @@ import torch
 
 import train as train_script
 from data.loader import make_loader
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from tests.test_resume import logged_steps, same_weights
 from utils.checkpoint import load_training_state, save_training_state, training_states
 from utils.errors import DiffPoseError

@@ -17,23 +17,23 @@ from torch import nn
 
 from data.loader import SeededBatchSampler
 from data.pose_dataset import PoseDataset
-from data.preprocessing.bvh import read_bvh
-from data.preprocessing.h36m_source import read_cdf
-from data.preprocessing.plain_pickle import load_plain_pickle
-from data.preprocessing.threedhp_source import read_annotations
+from data.preprocessing.h36m.source import read_cdf
+from data.preprocessing.motion_capture.bvh import read_bvh
+from data.preprocessing.threedhp.source import read_annotations
+from data.preprocessing.threedpw.plain_pickle import load_plain_pickle
 from demo.images import read_image
-from tests.distributed_steps import batches, make_trainer
-from tests.fuzzing import Reader, findings, outcome, run_in_children
-from tests.hdf5_files import make_columns, write_columnar, write_published
-from tests.helpers import FIXTURES, ROOT
-from tests.raw_data import picture, write_cdf
+from tests.support.distributed_steps import batches, make_trainer
+from tests.support.fuzzing import Reader, findings, outcome, run_in_children
+from tests.support.hdf5_files import make_columns, write_columnar, write_published
+from tests.support.helpers import FIXTURES, ROOT
+from tests.support.raw_data import picture, write_cdf
 from utils.checkpoint import load_file, load_training_state, load_weights, save_atomic
 from utils.config import ignore_warning, load_config
-from utils.config_yaml import parse_yaml
+from utils.config.yaml_file import parse_yaml
 from utils.distributed import SINGLE
 from utils.ema import Ema
 from utils.errors import DiffPoseError
-from utils.predictions import PredictionFile, PredictionWriter
+from utils.evaluation.predictions import PredictionFile, PredictionWriter
 from utils.randomness import StepDraws
 from utils.skeleton import H36M17
 

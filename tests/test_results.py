@@ -7,7 +7,7 @@ import pytest
 from experiments.claims import claims_table
 from experiments.results import effect, read_results, spread
 from experiments.tables import TABLES, csv_of, text_of, with_tables
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError
 
 RESULTS = ROOT / "experiments" / "synthetic" / "results"

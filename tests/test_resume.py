@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from utils.randomness import generator_states, restore_generators
 from utils.stop_signal import StopSignal
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 OURS = ("utils", "data", "models", "demo", "experiments", "train", "eval")
 # Who may import whom; scripts may import everything below them, and no script is imported.

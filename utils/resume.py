@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from utils.config import Config, config_differences, dump_config, parse_config
-from utils.config_yaml import parse_yaml
+from utils.config.yaml_file import parse_yaml
 from utils.errors import DiffPoseError
 
 # Keys and sections that may change in the middle of a run: they touch no weight (ON_DEVICE and CUDA_GRAPH: by no more

@@ -5,8 +5,8 @@
 An interrupted run goes on where it stopped: give the same command again.
 """
 
-from data.preprocessing.command import preprocess
-from data.preprocessing.threedhp_source import ThreeDHP
+from data.preprocessing.conversion.command import preprocess
+from data.preprocessing.threedhp.source import ThreeDHP
 from utils.errors import run_script
 
 

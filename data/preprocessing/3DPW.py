@@ -5,8 +5,8 @@
 An interrupted run goes on where it stopped: give the same command again.
 """
 
-from data.preprocessing.command import preprocess
-from data.preprocessing.threedpw_source import ThreeDPW
+from data.preprocessing.conversion.command import preprocess
+from data.preprocessing.threedpw.source import ThreeDPW
 from utils.errors import run_script
 
 

@@ -5,8 +5,8 @@
 An interrupted run goes on where it stopped: give the same command again.
 """
 
-from data.preprocessing.command import preprocess
-from data.preprocessing.h36m_source import Human36M
+from data.preprocessing.conversion.command import preprocess
+from data.preprocessing.h36m.source import Human36M
 from utils.errors import run_script
 
 

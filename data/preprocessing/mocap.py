@@ -9,11 +9,11 @@ from pathlib import Path
 
 import h5py
 
-from data.hdf5_access import text_attribute
-from data.preprocessing.joint_names import read_mapping
-from data.preprocessing.mocap_build import SOURCE, load_takes, write_takes
-from data.preprocessing.mocap_plan import PlannedTake, find_files, plan_takes
-from data.preprocessing.mocap_takes import UNITS_MM, Take, TakeOptions
+from data.hdf5.access import text_attribute
+from data.preprocessing.motion_capture.build import SOURCE, load_takes, write_takes
+from data.preprocessing.motion_capture.joint_names import read_mapping
+from data.preprocessing.motion_capture.plan import PlannedTake, find_files, plan_takes
+from data.preprocessing.motion_capture.takes import UNITS_MM, Take, TakeOptions
 from data.schema import ACTIONS
 from utils.errors import DiffPoseError, run_script
 
@@ -113,7 +113,7 @@ def main() -> None:
     print("\n".join([*summary(takes), *notes(takes)]), flush=True)
     if arguments.picture:
         # Late, so that worker processes, which import this script, need not wait for what drawing needs.
-        from data.preprocessing.mocap_picture import save_picture
+        from data.preprocessing.motion_capture.picture import save_picture
 
         print(f"saved {save_picture(arguments.picture, [(planned.name, take) for planned, take in takes[:6]])}")
     kept = {name: getattr(arguments, name) for name in ("unit", "up", "mirror", "every", "test_share", "test_files")}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.hdf5.split_file import SplitFile
 from data.preprocessing.validation.images import check_crop, check_heatmaps, check_projection
 from data.preprocessing.validation.poses import check_poses
 from data.preprocessing.validation.rows import (
@@ -20,7 +21,6 @@ from data.preprocessing.validation.rows import (
     check_subjects_apart,
 )
 from data.preprocessing.validation.sample import FileFacts, Report, file_facts, read_sample
-from data.split_file import SplitFile
 from utils.errors import DiffPoseError, run_script
 
 DEFAULT_LIMIT = 4000

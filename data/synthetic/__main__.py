@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from data.compact import add_compact_option
+from data.hdf5.compact import add_compact_option
 from data.synthetic.build import BuildParameters, build
 from data.synthetic.contact_sheet import save_contact_sheet
 from data.synthetic.report import describe

@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 
 from data.ambiguity import HARD_SUBSET_RULE
-from data.columnar import ColumnarWriter, encode_heatmap
-from data.compact import CompactForm
-from data.hdf5_access import text_attribute
+from data.hdf5.access import text_attribute
+from data.hdf5.columnar import ColumnarWriter, encode_heatmap
+from data.hdf5.compact import CompactForm
 from data.schema import ACTIONS, SUBJECTS
 from data.synthetic.actions import perform
 from data.synthetic.bodies import subject_body

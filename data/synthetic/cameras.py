@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.columnar import ColumnarWriter
+from data.hdf5.columnar import ColumnarWriter
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,17 @@ from experiments.bench.plain import PlainModel, PlainTrainer, all_metrics
 from experiments.bench.surroundings import dataset, demo, hrnet
 from experiments.bench.timing import medians, medians_apart, peak_mb, serve
 from models import build_model
-from models.linear import PackedLinear
-from models.sampling import PoseSampler
+from models.fast.linear import PackedLinear
+from models.samplers import PoseSampler
 from models.trainer import Trainer
 from utils.cell_lists import CellLists
 from utils.config import Config, change_config, load_config
 from utils.devices import choose_device
 from utils.errors import DiffPoseError, run_script
-from utils.frame_scores import score_frames
+from utils.evaluation.frame_scores import score_frames
+from utils.evaluation.report import write_text
 from utils.memory import keep_freed_memory
 from utils.randomness import FrameDraws
-from utils.report import write_text
 from utils.skeleton import skeleton_for
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention import SelfAttention
 from models.denoiser import flatten_pose, unflatten_pose
 from models.diffusion import GaussianDiffusion
-from models.dropout import CheapDropout
-from models.linear import Linear
+from models.fast.attention import SelfAttention
+from models.fast.dropout import CheapDropout
+from models.fast.linear import Linear
 from utils.geometry import with_root
 from utils.skeleton import Skeleton
 

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data.preprocessing.command import preprocess
-from data.preprocessing.h36m_names import recording_name
-from data.preprocessing.h36m_source import FRAME_STEP, Human36M, load_recording
+from data.preprocessing.conversion.command import preprocess
+from data.preprocessing.h36m.names import recording_name
+from data.preprocessing.h36m.source import FRAME_STEP, Human36M, load_recording
 from models.hrnet import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, HRNet, load_hrnet
 from utils.errors import DiffPoseError, run_script
 

@@ -18,18 +18,18 @@ import h5py
 import numpy as np
 import torch
 
-from data.columnar import encode_heatmap
-from data.compact import AS_PUBLISHED, DEFAULT_MANTISSA_BITS, CompactForm
-from data.hdf5_access import read_rows
+from data.hdf5.access import read_rows
+from data.hdf5.columnar import encode_heatmap
+from data.hdf5.compact import AS_PUBLISHED, DEFAULT_MANTISSA_BITS, CompactForm
+from data.hdf5.split_file import SplitFile
 from data.pose_dataset import PoseDataset
-from data.split_file import SplitFile
 from experiments.bench.bench import machine
 from models.run import build_sampler, load_run
 from utils.errors import DiffPoseError, run_script
-from utils.frame_scores import score_frames
-from utils.metrics import METRICS
+from utils.evaluation.frame_scores import score_frames
+from utils.evaluation.metrics import METRICS
+from utils.evaluation.report import write_text
 from utils.randomness import FrameDraws
-from utils.report import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVEL = 4

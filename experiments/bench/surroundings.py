@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import torch
 
-from data.columnar import ColumnarWriter, encode_heatmap
+from data.hdf5.columnar import ColumnarWriter, encode_heatmap
 from data.loader import make_loader
 from data.pose_dataset import PoseDataset
 from data.schema import FIELDS

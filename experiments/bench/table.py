@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from utils.errors import DiffPoseError, run_script
-from utils.report import write_text
+from utils.evaluation.report import write_text
 
 # Case -> (what it is, unit, what a second's measurement is multiplied by, or 0: a rate of this entry over the seconds).
 ROWS = {

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import ROOT
-from tests.raw_data import add_3dhp, add_3dpw, add_h36m, save_weights, touch_h36m
+from tests.support.helpers import ROOT
+from tests.support.raw_data import add_3dhp, add_3dpw, add_h36m, save_weights, touch_h36m
 
 CAM = "54138969"
 # Raw stem -> frames; the list's subjects have both takes of the actions whose raw numbers are odd ones.
@@ -74,7 +74,7 @@ class ScriptRun:
     """A preprocessing script in a process of its own, forked from one that has imported everything."""
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "data.preprocessing.command", "data.preprocessing.h36m_source"])
+    context.set_forkserver_preload(["torch", "data.preprocessing.conversion.command", "data.preprocessing.h36m.source"])
 
     def __init__(self, name: str, arguments: list, log: Path, file_limit: int | None = None):
         self._log = log

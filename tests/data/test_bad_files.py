@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.pose_dataset import PoseDataset
-from tests.hdf5_files import make_columns, published_dtype, write_columnar, write_published
+from tests.support.hdf5_files import make_columns, published_dtype, write_columnar, write_published
 from utils.errors import DiffPoseError
 
 WRITERS = {"published": write_published, "columnar": write_columnar}

@@ -10,8 +10,14 @@ import torch
 
 from data.loader import SeededBatchSampler, epoch_order, make_loader
 from data.pose_dataset import PoseDataset
-from tests.hdf5_files import make_columns, write_columnar, write_large_columnar, write_large_published, write_published
-from tests.helpers import ROOT
+from tests.support.hdf5_files import (
+    make_columns,
+    write_columnar,
+    write_large_columnar,
+    write_large_published,
+    write_published,
+)
+from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError, one_line
 
 
@@ -153,7 +159,7 @@ def test_a_read_error_in_a_worker_comes_out_as_one_clean_line(tmp_path):
 
 
 def measure(path, rows: int) -> dict:
-    command = [sys.executable, "-m", "tests.measure_loading", str(path), str(rows), "2"]
+    command = [sys.executable, "-m", "tests.support.measure_loading", str(path), str(rows), "2"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from data import published_table
+from data.hdf5 import published_table
+from data.hdf5.published_table import index_paths
 from data.pose_dataset import PoseDataset
-from data.published_table import index_paths
 from data.schema import SUBJECTS
-from tests.hdf5_files import make_columns, write_columnar, write_published
+from tests.support.hdf5_files import make_columns, write_columnar, write_published
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 ROWS = 12

@@ -10,7 +10,7 @@ from data.loader import SeededBatchSampler, make_loader
 from data.pose_dataset import PoseDataset
 from data.resident_rows import ROW_BYTES, ResidentRows
 from models.heatmap_sampler import HeatmapSampler
-from tests.hdf5_files import make_columns, write_columnar
+from tests.support.hdf5_files import make_columns, write_columnar
 from utils.cell_lists import CellLists
 from utils.errors import DiffPoseError
 from utils.randomness import StepDraws

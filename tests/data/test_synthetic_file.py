@@ -16,7 +16,7 @@ from data.synthetic.cameras import CAMERA_NAMES
 from data.synthetic.occlusion import H36M_17_OF_32, VISIBLE
 from data.synthetic.report import coverage, describe, mass_above_truth
 from data.synthetic.views import true_cells
-from tests.hdf5_files import attributes
+from tests.support.hdf5_files import attributes
 from utils.errors import DiffPoseError, run_script
 from utils.skeleton import H36M17, MPII_JOINTS, MPII_TO_H36M
 

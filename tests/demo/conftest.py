@@ -6,7 +6,7 @@ import torch
 
 from demo.fetch import DEMO_VIDEO, LANDMARK_NETWORK, PERSON_FINDER, fetch
 from models import build_model
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from utils.config import change_config, load_config, save_config
 from utils.errors import DiffPoseError
 

@@ -12,7 +12,7 @@ import pytest
 from demo import inference
 from demo.detectors import Person
 from demo.estimator import PoseEstimator
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from utils.errors import run_script
 from utils.skeleton import H36M_JOINTS, MPII_JOINTS
 

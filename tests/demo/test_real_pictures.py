@@ -8,7 +8,7 @@ import pytest
 
 from demo import PoseEstimator
 from tests.demo.test_images import exif_orientation
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError
 
 

@@ -10,7 +10,7 @@ import torch
 from demo.detectors import Person
 from demo.output import Row
 from demo.viewer import ViewerWriter, packed
-from utils.consensus import find_modes
+from utils.evaluation.consensus import find_modes
 from utils.skeleton import H36M17
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -8,7 +8,7 @@ import torch
 
 from models.condition_embedding import HeatmapEmbedding, SharedInput
 from models.heatmap_sampler import HeatmapSampler
-from tests.helpers import deterministic_weights
+from tests.support.helpers import deterministic_weights
 from utils.errors import DiffPoseError
 from utils.randomness import FrameDraws
 

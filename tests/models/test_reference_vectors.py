@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from models import build_model
+from models.fast.packed import PackedCondition
 from models.heatmap_sampler import Candidates
-from models.packed import PackedCondition
-from models.sampling import PoseSampler
-from tests.helpers import RecordedDraws, deterministic_weights
+from models.samplers import PoseSampler
+from tests.support.helpers import RecordedDraws, deterministic_weights
 from utils.config import parse_config
 
 MAIN = {

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data.hdf5_access import listed
-from data.preprocessing.anatomy import (
+from data.hdf5.access import listed
+from data.preprocessing.validation.anatomy import (
     STATURE_RANGE_MM,
     bone_lengths,
     bone_ranges,

@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 
 from data.ambiguity import HARD_SUBSET_RULE
-from data.hdf5_access import listed
+from data.hdf5.access import listed
+from data.hdf5.split_file import SplitFile
 from data.preprocessing.validation.sample import FileFacts, Report, Sample, bad_rows
 from data.schema import ACTIONS, FIELDS, SPLITS, SUBJECTS
-from data.split_file import SplitFile
 
 _MOST_NAMES = 40
 _ENOUGH_ROWS = 1000

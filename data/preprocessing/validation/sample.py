@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 
 from data.ambiguity import is_ambiguous
-from data.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE
-from data.hdf5_access import listed, member, open_hdf5, reading, text_attribute
+from data.hdf5.access import listed, member, open_hdf5, reading, text_attribute
+from data.hdf5.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE
+from data.hdf5.split_file import SplitFile
 from data.schema import FIELDS, SPLITS, TRUTH_COLUMN, dataset_name
-from data.split_file import SplitFile
 from data.synthetic.occlusion import H36M_17_OF_32
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M, NUM_HEATMAPS, Skeleton, skeleton_for

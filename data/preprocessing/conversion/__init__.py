@@ -1,0 +1,1 @@
+"""What the preprocessing scripts share: raw frames -> detector -> one HDF5 file."""

@@ -1,0 +1,1 @@
+"""Human3.6M as h36m-fetch extracts it."""

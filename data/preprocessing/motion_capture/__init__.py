@@ -1,0 +1,1 @@
+"""Motion capture (BVH) -> rows like Human3.6M's."""

@@ -1,0 +1,171 @@
+"""Motion capture as rows: takes are read, put into a studio of four simulated cameras, and written in parallel."""
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data.ambiguity import HARD_SUBSET_RULE
+from data.hdf5.columnar import ColumnarWriter, encode_heatmap
+from data.preprocessing.conversion.ordered_pool import ordered_map
+from data.preprocessing.motion_capture.plan import PlannedTake
+from data.preprocessing.motion_capture.takes import Take, TakeOptions, load_take
+from data.synthetic.bodies import Body, body_from_joints
+from data.synthetic.cameras import CAMERAS, camera_named, write_cameras
+from data.synthetic.kinematics import rotation
+from data.synthetic.views import OCCLUDED_FIELD, draw_scene, simulate_view
+from utils.errors import DiffPoseError
+
+SOURCE = "motion capture with simulated cameras and detector"
+STUDIO_RADIUS_MM = 1300.0
+"""How far from the studio's middle the hips may go before the studio is moved after them."""
+_ROWS_A_TASK = 256
+_COMPRESSION_LEVEL = 4
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Consecutive rows of one camera's recording, with all that simulating them needs."""
+
+    planned: PlannedTake
+    cam: str
+    segment: int
+    first: int
+    joints_mm: np.ndarray
+    middle_mm: np.ndarray
+    frames: np.ndarray
+    body: Body
+    seed: int
+
+
+def load_takes(
+    planned: Sequence[PlannedTake],
+    options: TakeOptions,
+    *,
+    workers: int = 1,
+    skip_bad: bool = False,
+    report: Callable[[str], None] = print,
+) -> list[tuple[PlannedTake, Take]]:
+    """Read every file, in order. A file that cannot be used raises DiffPoseError, or is reported and left out."""
+    from tqdm import tqdm
+
+    loaded = []
+    results = ordered_map(partial(_load, options=options), [take.path for take in planned], workers=workers)
+    for take, result in zip(planned, tqdm(results, total=len(planned), desc="reading", unit="file"), strict=True):
+        if isinstance(result, Take):
+            loaded.append((take, result))
+        elif skip_bad:
+            report(f"left out: {result}")
+        else:
+            raise DiffPoseError(f"{result}; or leave such files out with --skip_bad")
+    if not loaded:
+        raise DiffPoseError("no BVH file is left")
+    return loaded
+
+
+def _load(path: Path, options: TakeOptions) -> Take | str:
+    try:
+        return load_take(path, options)
+    except DiffPoseError as error:
+        return str(error)
+
+
+def place_in_studio(joints_mm: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Turn a take (F, 17, 3) to a drawn heading and bring it into the view of the cameras.
+
+    The take is cut into segments in which the hips stay within :data:`STUDIO_RADIUS_MM` of their middle, and each is
+    moved there, as if the studio were elsewhere. Returns the joints and the segments' (first, last) rows.
+    """
+    turn = rotation("z", np.array([generator.uniform(0, 360)]))[0]
+    joints_mm = joints_mm.astype(np.float64) @ turn.T
+    hips = joints_mm[:, 0, :2]
+    segments = []
+    start = 0
+    low = high = hips[0]
+    for row in range(1, len(hips) + 1):
+        if row < len(hips):
+            new_low, new_high = np.minimum(low, hips[row]), np.maximum(high, hips[row])
+            if np.linalg.norm(new_high - new_low) <= 2 * STUDIO_RADIUS_MM:
+                low, high = new_low, new_high
+                continue
+        joints_mm[start:row, :, :2] -= (low + high) / 2
+        segments.append((start, row))
+        if row < len(hips):
+            start, low, high = row, hips[row].copy(), hips[row].copy()
+    return joints_mm, segments
+
+
+def _generator(seed: int, *names: object) -> np.random.Generator:
+    return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
+
+
+def _tasks(planned: PlannedTake, take: Take, seed: int):
+    joints, segments = place_in_studio(take.joints_mm, _generator(seed, "heading", planned.name))
+    body = body_from_joints(joints, name=planned.subject)
+    for camera in CAMERAS:
+        for number, (start, stop) in enumerate(segments):
+            middle = joints[start:stop, 0].mean(axis=0)
+            for first in range(start, stop, _ROWS_A_TASK):
+                rows = slice(first, min(first + _ROWS_A_TASK, stop))
+                yield _Task(planned, camera.name, number, first, joints[rows], middle, take.frames[rows], body, seed)
+
+
+def _simulate(task: _Task) -> tuple[str, dict]:
+    """The columns of a task's rows, heatmaps compressed. Depends on the take's name, the rows and the seed only."""
+    camera = camera_named(task.cam)
+    names = (task.planned.name, task.cam)
+    scene = draw_scene(camera, task.middle_mm, _generator(task.seed, "scene", *names, task.segment))
+    columns = simulate_view(
+        task.joints_mm, camera, task.body, _generator(task.seed, "rows", *names, task.first), scene=scene
+    )
+    columns["heatmap"] = [encode_heatmap(heatmap, level=_COMPRESSION_LEVEL) for heatmap in columns["heatmap"]]
+    for name in ("subject", "action", "subaction"):
+        columns[name] = np.full(len(task.frames), getattr(task.planned, name))
+    columns["cam"] = np.full(len(task.frames), task.cam)
+    columns["frame_orig"] = task.frames
+    return task.planned.split, columns
+
+
+def write_takes(
+    path: str | Path,
+    takes: Sequence[tuple[PlannedTake, Take]],
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    parameters: dict[str, object] | None = None,
+    show_progress: bool = True,
+) -> dict[str, int]:
+    """Simulate all takes and write the HDF5 file; returns the rows of each split.
+
+    The same takes and seed give the same rows, however many workers there are. Raises DiffPoseError when the file
+    cannot be written.
+    """
+    from tqdm import tqdm
+
+    # An attribute holds at most 64 KiB: names are cut so that those of all possible subjects fit.
+    subjects = {planned.subject: planned.origin.encode()[:40].decode(errors="ignore") for planned, _ in takes}
+    attributes = {
+        "source": f"{SOURCE}, seed {seed}",
+        "detector": "simulated",
+        "units": "gt_3d in mm, camera frame; gt_2d in px",
+        "hard_subset": HARD_SUBSET_RULE,
+        "subjects": json.dumps(subjects, ensure_ascii=False),
+        "parameters": json.dumps({**(parameters or {}), "seed": seed}),
+    }
+    total = len(CAMERAS) * sum(len(take.frames) for _, take in takes)
+    tasks = (task for planned, take in takes for task in _tasks(planned, take, seed))
+    with (
+        ColumnarWriter(
+            path, dataset="h36m", attrs=attributes, level=_COMPRESSION_LEVEL, extra_fields=(OCCLUDED_FIELD,)
+        ) as writer,
+        tqdm(total=total, unit="row", desc="simulating", disable=not show_progress) as bar,
+    ):
+        write_cameras(writer, subjects)
+        for split, columns in ordered_map(_simulate, tasks, workers=workers):
+            writer.append(split, columns)
+            bar.update(len(columns["action"]))
+        return dict(writer.num_rows)

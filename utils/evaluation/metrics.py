@@ -1,0 +1,220 @@
+"""Errors and scores of 3D poses as free functions, then reductions over hypotheses.
+
+Poses are ``(..., J, 3)`` in millimetres, root-centred; leading axes broadcast, so the truth of B frames scores H
+hypotheses each as ``truth[:, None]``. Shapes that do not fit raise ValueError.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.geometry import check_pair, check_poses, scale_align, similarity_align
+from utils.skeleton import Skeleton
+
+PCK_THRESHOLD_MM = 150.0
+CPS_MAX_MM = 300
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a result: its key, its heading, its unit, and which direction is better.
+
+    Shares are kept in 0..1 and shown in percent (``unit`` '%').
+    """
+
+    key: str
+    label: str
+    unit: str
+    higher_is_better: bool = False
+
+
+METRICS = (
+    Metric("mpjpe", "MPJPE", "mm"),
+    Metric("pa_mpjpe", "PA-MPJPE", "mm"),
+    Metric("mpjpe_sc", "MPJPE-SC", "mm"),
+    Metric("pck", "PCK", "%", higher_is_better=True),
+    Metric("pck_sc", "PCK-SC", "%", higher_is_better=True),
+    Metric("cps", "CPS", "mm", higher_is_better=True),
+    Metric("symmetry", "Symmetry", "mm"),
+)
+
+
+def _check_skeleton(poses: Tensor, skeleton: Skeleton) -> None:
+    if poses.shape[-2] != skeleton.num_joints:
+        raise ValueError(f"{skeleton.name} has {skeleton.num_joints} joints, got poses {tuple(poses.shape)}")
+
+
+def _check_hypotheses(hypotheses: Tensor) -> None:
+    check_poses(hypotheses, "hypotheses")
+    if hypotheses.ndim != 4 or hypotheses.shape[1] == 0:
+        raise ValueError(f"hypotheses must be (B, H, J, 3) with H > 0, got {tuple(hypotheses.shape)}")
+
+
+def _joint_mask(joints: tuple[int, ...], distances: Tensor) -> Tensor:
+    """1 for the joints that count, 0 for the others (J,): a product keeps the memory layout, an index would not."""
+    mask = distances.new_zeros(distances.shape[-1])
+    mask[list(joints)] = 1
+    return mask
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """Euclidean length (...) of vectors (..., 3), which are overwritten."""
+    # Written out: along so short an axis torch's sum is an order of magnitude slower.
+    x, y, z = vectors.square_().unbind(-1)
+    return (x + y).add_(z).sqrt_()
+
+
+def joint_distances(poses: Tensor, truth: Tensor) -> Tensor:
+    """Euclidean distance of each joint (..., J), mm."""
+    check_pair(poses, truth)
+    return _lengths(poses - truth)
+
+
+def mpjpe(poses: Tensor, truth: Tensor) -> Tensor:
+    """Mean per-joint position error (...), mm: Protocol I, root-aligned."""
+    return joint_distances(poses, truth).mean(-1)
+
+
+def pa_mpjpe(poses: Tensor, truth: Tensor) -> Tensor:
+    """MPJPE after similarity alignment (...), mm: Protocol II."""
+    return mpjpe(similarity_align(poses, truth), truth)
+
+
+def mpjpe_sc(poses: Tensor, truth: Tensor) -> Tensor:
+    """MPJPE after scaling to the truth's Frobenius norm (...), mm."""
+    return mpjpe(scale_align(poses, truth), truth)
+
+
+def share_within(distances: Tensor, skeleton: Skeleton, threshold_mm: float = PCK_THRESHOLD_MM) -> Tensor:
+    """Share (...) of the skeleton's PCK joints whose distance (..., J) is strictly below the threshold."""
+    within = (distances < threshold_mm) * _joint_mask(skeleton.pck_joints, distances)
+    return within.sum(-1) / len(skeleton.pck_joints)
+
+
+def pck(poses: Tensor, truth: Tensor, skeleton: Skeleton, threshold_mm: float = PCK_THRESHOLD_MM) -> Tensor:
+    """3DPCK (...): share of the skeleton's PCK joints strictly closer to the truth than the threshold."""
+    _check_skeleton(poses, skeleton)
+    return share_within(joint_distances(poses, truth), skeleton, threshold_mm)
+
+
+def worst_joint(distances: Tensor, skeleton: Skeleton) -> Tensor:
+    """Largest distance (...) over the skeleton's CPS joints of (..., J): all that CPS needs to know of a pose."""
+    return (distances * _joint_mask(skeleton.cps_joints, distances)).amax(-1)
+
+
+def cps_from_worst(worst_mm: Tensor) -> Tensor:
+    """Correct-poses score (...) from the largest joint distance after similarity alignment, 0 .. 299 mm.
+
+    A pose is correct at threshold th if that distance is below th; the score is the trapezoid rule over th = 1, 2,
+    .. 300 mm (Wandt et al. 2021). A perfect pose therefore scores 299, not 300; the literature's numbers share this.
+    """
+    first_correct = worst_mm.floor() + 1
+    score = CPS_MAX_MM + 0.5 - first_correct
+    score = torch.where(first_correct == 1, CPS_MAX_MM - 1.0, score)
+    return score.clamp_min(0)
+
+
+def cps_curve(scores: np.ndarray) -> np.ndarray:
+    """Share of frames (300,) whose pose is correct at th = 1 .. 300 mm, from the frames' CPS (F,).
+
+    The trapezoid rule over it gives the mean of the scores back.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    first_correct = np.where(scores > CPS_MAX_MM - 1.25, 1, CPS_MAX_MM + 0.5 - scores).astype(np.int64)
+    first_correct = first_correct[scores > 0]
+    return np.bincount(first_correct, minlength=CPS_MAX_MM + 1)[1:].cumsum() / len(scores)
+
+
+def cps(poses: Tensor, truth: Tensor, skeleton: Skeleton) -> Tensor:
+    """Correct-poses score (...) of poses against the truth; over hypotheses the literature takes the maximum."""
+    _check_skeleton(poses, skeleton)
+    return cps_from_worst(worst_joint(joint_distances(similarity_align(poses, truth), truth), skeleton))
+
+
+def symmetry(poses: Tensor, skeleton: Skeleton) -> Tensor:
+    """Mean absolute length difference (...) of the skeleton's left/right bone pairs, mm."""
+    check_poses(poses)
+    _check_skeleton(poses, skeleton)
+    bones = [bone for pair in skeleton.symmetric_bones for bone in pair]
+    ends = poses[..., [bone[0] for bone in bones], :] - poses[..., [bone[1] for bone in bones], :]
+    lengths = _lengths(ends)  # (..., 2 * pairs)
+    return (lengths[..., 0::2] - lengths[..., 1::2]).abs_().mean(-1)
+
+
+def pose_scores(poses: Tensor, truth: Tensor, skeleton: Skeleton) -> dict[str, Tensor]:
+    """Every metric of METRICS for each pose: dict of (...); one alignment serves PA-MPJPE and CPS.
+
+    Laying hypotheses out with :func:`utils.geometry.coordinate_major` first makes this several times faster.
+    """
+    _check_skeleton(poses, skeleton)
+    plain = joint_distances(poses, truth)
+    scaled = joint_distances(scale_align(poses, truth), truth)
+    aligned = joint_distances(similarity_align(poses, truth), truth)
+    return {
+        "mpjpe": plain.mean(-1),
+        "pa_mpjpe": aligned.mean(-1),
+        "mpjpe_sc": scaled.mean(-1),
+        "pck": share_within(plain, skeleton),
+        "pck_sc": share_within(scaled, skeleton),
+        "cps": cps_from_worst(worst_joint(aligned, skeleton)),
+        "symmetry": symmetry(poses, skeleton).expand(plain.shape[:-1]),
+    }
+
+
+def lower_median(values: Tensor, dim: int = -1) -> Tensor:
+    """torch.median's median along an axis: the lower middle one, so the 100th smallest of 200."""
+    if values.device.type != "cpu":
+        return values.median(dim).values
+    # numpy's selection runs along contiguous hypotheses a few times faster than torch's.
+    array = values.detach().movedim(dim, -1).numpy()
+    middle = (array.shape[-1] - 1) // 2
+    return torch.from_numpy(np.partition(array, middle, axis=-1)[..., middle])
+
+
+def reduce_hypotheses(scores: Tensor, *, higher_is_better: bool) -> dict[str, Tensor]:
+    """Best, median, mean and worst (B,) over the hypotheses of (B, H) scores."""
+    low, high = scores.aminmax(dim=-1)
+    best, worst = (high, low) if higher_is_better else (low, high)
+    return {"best": best, "median": lower_median(scores), "mean": scores.mean(-1), "worst": worst}
+
+
+def best_so_far(errors: Tensor) -> Tensor:
+    """Error (B, H) of the best of the first 1, 2, .. H hypotheses, in their own order."""
+    return errors.cummin(-1).values
+
+
+def median_pose(hypotheses: Tensor) -> Tensor:
+    """Median of each joint's coordinates (B, J, 3) over hypotheses (B, H, J, 3)."""
+    _check_hypotheses(hypotheses)
+    return lower_median(hypotheses, dim=1)
+
+
+def spread(hypotheses: Tensor) -> Tensor:
+    """Standard deviation (unbiased) over hypotheses (B, H, J, 3), per joint and axis (B, J, 3), mm; H >= 2."""
+    _check_hypotheses(hypotheses)
+    if hypotheses.shape[1] < 2:
+        raise ValueError("the spread of a single hypothesis is not defined")
+    centred = hypotheses - hypotheses.mean(1, keepdim=True)
+    return (centred.square_().sum(1) / (hypotheses.shape[1] - 1)).sqrt_()
+
+
+def truth_ranks(hypotheses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Hypotheses strictly closer to, and strictly farther from, the median pose than the truth is: two (B, J) counts.
+
+    ``hypotheses`` (B, H, J, 3), ``truth`` (B, J, 3).
+    """
+    centre = median_pose(hypotheses)
+    distances = joint_distances(hypotheses, centre[:, None])  # (B, H, J)
+    truth_distance = joint_distances(truth, centre)[:, None]
+    return (distances < truth_distance).sum(1), (distances > truth_distance).sum(1)
+
+
+def truth_quantile(hypotheses: Tensor, truth: Tensor) -> Tensor:
+    """Share (B, J) of hypotheses farther from the per-axis median pose than the truth is.
+
+    The literature calls its average 'ECE', but it is no calibration error: 0.5 is what an ideal sampler gives on
+    average, and 0 and 1 stand for over- and underconfidence. A real one is in :mod:`utils.evaluation.calibration`.
+    """
+    return truth_ranks(hypotheses, truth)[1] / hypotheses.shape[1]
