@@ -69,9 +69,12 @@ def parse_arguments() -> argparse.Namespace:
 def overrides(args: argparse.Namespace) -> list[str]:
     """The flags that stand for a configuration key, as overrides."""
     flags = {
-        "TEST.NUM_HYPO": args.num_hypotheses, "TEST.STRIDE": args.stride, "TEST.WEIGHTS": args.weights,
-        "TEST.PRECISION": args.precision, "TEST.ACTIONS": args.actions and f"[{', '.join(args.actions)}]",
-    }  # fmt: skip
+        "TEST.NUM_HYPO": args.num_hypotheses,
+        "TEST.STRIDE": args.stride,
+        "TEST.WEIGHTS": args.weights,
+        "TEST.PRECISION": args.precision,
+        "TEST.ACTIONS": args.actions and f"[{', '.join(args.actions)}]",
+    }
     return args.set + [f"{key}={value}" for key, value in flags.items() if value is not None]
 
 
@@ -115,8 +118,10 @@ def with_pictures(batches: Iterable[dict], dataset: PoseDataset, samples: list[P
     for batch in batches:
         for i, row in enumerate(np.asarray(batch["row"]).tolist()):
             if row in titles:
-                poses = [np.asarray(batch[key][i].cpu() if hasattr(batch[key], "cpu") else batch[key][i])
-                         for key in ("hypotheses_mm", "gt_mm")]  # fmt: skip
+                poses = [
+                    np.asarray(batch[key][i].cpu() if hasattr(batch[key], "cpu") else batch[key][i])
+                    for key in ("hypotheses_mm", "gt_mm")
+                ]
                 heatmap = batch["heatmap"][i].float().numpy() if "heatmap" in batch else None
                 samples.append(PictureSample(titles[row], *poses, heatmap))
         yield batch
@@ -176,9 +181,12 @@ class Evaluation:
             return batches, np.setdiff1d(dataset.rows, rows)
         processes = self.processes
         loader = make_loader(
-            dataset, batch_size=test.batch_size_per_gpu, workers=self.config.workers, rank=processes.rank,
+            dataset,
+            batch_size=test.batch_size_per_gpu,
+            workers=self.config.workers,
+            rank=processes.rank,
             world_size=processes.world_size,
-        )  # fmt: skip
+        )
         description = split if processes.is_main else ""
         batches = predict(loader, self.sampler, seed=args.seed, device=self.device, description=description)
         if not args.save_predictions:
@@ -197,11 +205,17 @@ class Evaluation:
         """Score one split: the full one by action, the hard one by frame. In process 0; None in the others."""
         config = self.config
         info = SplitInfo(
-            split=split, dataset=config.dataset.dataset, source=dataset.source, is_human36m=dataset.is_human36m,
-            stride=dataset.stride, seed=self.args.seed, weights="" if self.args.predictions else config.test.weights,
-            checkpoint=str(self.args.predictions or self.checkpoint), precision=config.test.precision,
+            split=split,
+            dataset=config.dataset.dataset,
+            source=dataset.source,
+            is_human36m=dataset.is_human36m,
+            stride=dataset.stride,
+            seed=self.args.seed,
+            weights="" if self.args.predictions else config.test.weights,
+            checkpoint=str(self.args.predictions or self.checkpoint),
+            precision=config.test.precision,
             notes=(f"heatmaps: {dataset.detector}",),
-        )  # fmt: skip
+        )
         batches, left_out = self.batches(split, dataset)
         samples: list[PictureSample] = []
         result = evaluate(
@@ -251,8 +265,11 @@ def main() -> int:
     print(f"written to {evaluation.output}")
     tracker = Tracker(use_wandb=not args.do_not_use_wandb, config=flatten_config(evaluation.config))
     for result in results:
-        numbers = {f"{result.info.split}/{row}_{key}": value
-                   for row, scores in result.rows.items() for key, value in scores.items()}  # fmt: skip
+        numbers = {
+            f"{result.info.split}/{row}_{key}": value
+            for row, scores in result.rows.items()
+            for key, value in scores.items()
+        }
         tracker.log(0, **numbers)
     tracker.close()
     return 0

@@ -104,9 +104,11 @@ class Validation:
             self.model, num_hypotheses=self.config.train.validate_hypo, precision=test.precision, chunk=test.chunk
         )
         loader = make_loader(
-            self.dataset, batch_size=test.batch_size_per_gpu, rank=self.processes.rank,
+            self.dataset,
+            batch_size=test.batch_size_per_gpu,
+            rank=self.processes.rank,
             world_size=self.processes.world_size,
-        )  # fmt: skip
+        )
         batches = predict(loader, sampler, seed=self.seed, device=self.model.betas.device)
         info = SplitInfo(split="validation", dataset=self.config.dataset.dataset, source="")
         result = evaluate(batches, skeleton=self.model.skeleton, info=info, processes=self.processes)
@@ -136,18 +138,32 @@ def training_batches(config: Config, dataset: PoseDataset, trainer: Trainer) -> 
     own = settings.batch_size_per_gpu
     if settings.on_device:
         sampler = SeededBatchSampler(
-            len(dataset), own * processes.world_size, trainer.seed, start, settings.shuffle, processes.rank,
+            len(dataset),
+            own * processes.world_size,
+            trainer.seed,
+            start,
+            settings.shuffle,
+            processes.rank,
             processes.world_size,
-        )  # fmt: skip
+        )
         rows = ResidentRows.read(dataset, trainer.device, workers=config.workers, show_progress=processes.is_main)
         if processes.is_main:
             tqdm.write(f"{len(dataset):,} rows on {trainer.device}: {rows.maps.nbytes / 2**20:,.0f} MB")
         return rows.batches(sampler)
-    batches = iter(make_loader(
-        dataset, batch_size=own * processes.world_size, shuffle=settings.shuffle, endless=True, seed=trainer.seed,
-        start_step=start, workers=config.workers, pin_memory=config.pin_memory and trainer.device.type == "cuda",
-        rank=processes.rank, world_size=processes.world_size,
-    ))  # fmt: skip
+    batches = iter(
+        make_loader(
+            dataset,
+            batch_size=own * processes.world_size,
+            shuffle=settings.shuffle,
+            endless=True,
+            seed=trainer.seed,
+            start_step=start,
+            workers=config.workers,
+            pin_memory=config.pin_memory and trainer.device.type == "cuda",
+            rank=processes.rank,
+            world_size=processes.world_size,
+        )
+    )
     if settings.augment:
         part = slice(processes.rank * own, (processes.rank + 1) * own)
         global_batch = own * processes.world_size
@@ -161,9 +177,13 @@ def train(config: Config, trainer: Trainer, dataset: PoseDataset, folder: Path, 
     stop = StopSignal()
     validation = Validation(config, trainer) if settings.validate_every else None
     bar = tqdm(
-        total=settings.num_steps, initial=trainer.step, desc="train", unit="step", smoothing=0.05,
+        total=settings.num_steps,
+        initial=trainer.step,
+        desc="train",
+        unit="step",
+        smoothing=0.05,
         disable=not trainer.processes.is_main,
-    )  # fmt: skip
+    )
     losses: list[torch.Tensor] = []
 
     def after_step(result: StepResult) -> bool:
@@ -202,9 +222,13 @@ def run(args: argparse.Namespace, config: Config, processes: Processes, device: 
     if not args.no_eval:
         evaluation_set(config, "full")  # better to hear of an unusable test file now than after the training
     tracker = Tracker(
-        use_wandb=processes.is_main and not args.do_not_use_wandb, config=flatten_config(config) | {"SEED": args.seed},
-        project=args.wandb_project, entity=args.wandb_entity, mode=args.wandb_mode, run_name=args.run_name,
-    )  # fmt: skip
+        use_wandb=processes.is_main and not args.do_not_use_wandb,
+        config=flatten_config(config) | {"SEED": args.seed},
+        project=args.wandb_project,
+        entity=args.wandb_entity,
+        mode=args.wandb_mode,
+        run_name=args.run_name,
+    )
     name = args.run_name or tracker.run_id or f"{time.strftime('%Y%m%d-%H%M%S')}_seed{args.seed}"
     folder = Path(f"{config.output_dir}_{name}")
     torch.manual_seed(seed_of(args.seed, "weights"))
@@ -219,9 +243,13 @@ def run(args: argparse.Namespace, config: Config, processes: Processes, device: 
     save(trainer, folder, milestone="final" if finished else "")
     tracker.close()
     if processes.is_main:
-        print(f"saved {folder / 'model-final.pt'}" if finished else
-              f"stopped at step {trainer.step}; go on with: --run_name {name} --resume",
-              file=sys.stdout if finished else sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"saved {folder / 'model-final.pt'}"
+            if finished
+            else f"stopped at step {trainer.step}; go on with: --run_name {name} --resume",
+            file=sys.stdout if finished else sys.stderr,
+            flush=True,
+        )
     return folder, finished
 
 

@@ -95,8 +95,14 @@ def augment(batch: dict[str, Tensor], draws: StepDraws) -> dict[str, Tensor]:
     return {**batch, "heatmap": lose_joints(moved, draws).half(), "target_m": target}
 
 
-def augmented(batches: Iterable[dict[str, Tensor]], *, seed: int, start_batch: int = 0, global_batch: int,
-              part: slice = slice(None)) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+def augmented(
+    batches: Iterable[dict[str, Tensor]],
+    *,
+    seed: int,
+    start_batch: int = 0,
+    global_batch: int,
+    part: slice = slice(None),
+) -> Iterator[dict[str, Tensor]]:
     """Batches of a training, varied: the draws are keyed by (seed, number of the batch) for the whole global batch.
 
     ``start_batch`` is the first one's number; ``part`` is the rank's part of each global batch.

@@ -190,6 +190,4 @@ def make_loader(
         sampler = SequentialBatches(len(dataset), batch_size, rank, world_size)
     # Without an explicit generator a loader draws its workers' seed from the global one, and would change its state.
     generator = torch.Generator().manual_seed(seed)
-    return _CleanLoader(
-        dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin_memory, generator=generator
-    )  # fmt: skip
+    return _CleanLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin_memory, generator=generator)

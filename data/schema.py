@@ -20,9 +20,22 @@ SPLITS = MappingProxyType({"train": "trainset", "test": "testset"})
 """Name of a split in the configuration and on the command line -> its name in the file."""
 
 ACTIONS = (
-    "Directions", "Discussion", "Eating", "Greeting", "Phoning", "Photo", "Posing", "Purchases", "Sitting",
-    "SittingDown", "Smoking", "Waiting", "WalkDog", "WalkTogether", "Walking",
-)  # fmt: skip
+    "Directions",
+    "Discussion",
+    "Eating",
+    "Greeting",
+    "Phoning",
+    "Photo",
+    "Posing",
+    "Purchases",
+    "Sitting",
+    "SittingDown",
+    "Smoking",
+    "Waiting",
+    "WalkDog",
+    "WalkTogether",
+    "Walking",
+)
 
 SUBJECTS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

@@ -102,8 +102,15 @@ class PoseEstimator:
     nearby from an adult far away.
     """
 
-    def __init__(self, sampler: PoseSampler, config: Config, *, detector: Detector | str = "auto", seed: int = 0,
-                 height_cm: float | None = None):  # fmt: skip
+    def __init__(
+        self,
+        sampler: PoseSampler,
+        config: Config,
+        *,
+        detector: Detector | str = "auto",
+        seed: int = 0,
+        height_cm: float | None = None,
+    ):
         self.sampler, self.config, self.seed, self.height_cm = sampler, config, seed, height_cm
         self.skeleton = sampler.model.skeleton
         self.device = sampler.model.betas.device
@@ -116,9 +123,17 @@ class PoseEstimator:
         self._detector = detector
 
     @classmethod
-    def load(cls, config: str | Path | None = None, *, num_hypotheses: int = 200, detector: str = "auto",
-             device: str = "auto", seed: int = 0, height_cm: float | None = None,
-             checkpoint: str | Path | None = None) -> "PoseEstimator":  # fmt: skip
+    def load(
+        cls,
+        config: str | Path | None = None,
+        *,
+        num_hypotheses: int = 200,
+        detector: str = "auto",
+        device: str = "auto",
+        seed: int = 0,
+        height_cm: float | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> "PoseEstimator":
         """An estimator from a run's config.yaml (None: the weights that ship), its checkpoint beside it.
 
         Raises DiffPoseError for a run that can't be used.
@@ -140,8 +155,15 @@ class PoseEstimator:
             self._detector = choose_detector(self._detector, device=self.device, threads=torch.get_num_threads())
         return self._detector
 
-    def __call__(self, image: str | Path | np.ndarray, *, square: Square | None = None, person: int | None = None,
-                 near: list[Square] | None = None, frame: int = 0) -> People:  # fmt: skip
+    def __call__(
+        self,
+        image: str | Path | np.ndarray,
+        *,
+        square: Square | None = None,
+        person: int | None = None,
+        near: list[Square] | None = None,
+        frame: int = 0,
+    ) -> People:
         """Everyone in an image (a path, or an array: RGB, grey or RGBA), or the one person in a ``square``.
 
         ``person``: only this one, counted from 0 by size. ``near``: where people were in the frame before. ``frame``
@@ -163,8 +185,13 @@ class PoseEstimator:
         heatmaps = np.stack([one.heatmaps for one in persons])
         return People(persons, self.from_heatmaps(heatmaps, frames=[64 * frame + k for k in range(len(persons))]))
 
-    def from_heatmaps(self, heatmaps: np.ndarray | torch.Tensor, *, joints: Sequence[str] | None = None,
-                      frames: Sequence[int] | None = None) -> Poses:  # fmt: skip
+    def from_heatmaps(
+        self,
+        heatmaps: np.ndarray | torch.Tensor,
+        *,
+        joints: Sequence[str] | None = None,
+        frames: Sequence[int] | None = None,
+    ) -> Poses:
         """Lift heatmaps (N, 16, 64, 64) in MPII order, or (N, K, h, w) with the names of their K ``joints``.
 
         Each covers the square crop that models are trained with: 1.2 times the extent of the person's joints.

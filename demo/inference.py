@@ -91,9 +91,14 @@ class Demo:
         self.args, self.output = args, prepare_folder(args.output)
         self.source = Source(args.input, args.every)
         self.estimator = PoseEstimator.load(
-            args.config, checkpoint=args.checkpoint, num_hypotheses=args.num_hypotheses, detector=args.detector,
-            device=args.device, seed=args.seed, height_cm=args.height_cm,
-        )  # fmt: skip
+            args.config,
+            checkpoint=args.checkpoint,
+            num_hypotheses=args.num_hypotheses,
+            detector=args.detector,
+            device=args.device,
+            seed=args.seed,
+            height_cm=args.height_cm,
+        )
         skeleton = self.estimator.skeleton
         self.agreement = Agreement(mean_pose_of_training(args.config))
         video = self.source.video
@@ -101,11 +106,15 @@ class Demo:
         title = f"DiffPose: {self.source.name}"
         self.viewer = ViewerWriter(skeleton=skeleton, expected_frames=len(self.source), title=title, fps=fps)
         about = {
-            "input": self.source.name, "model": str(args.config or "shipped with the demo"), "seed": args.seed,
-            "num_hypotheses": args.num_hypotheses, "height_cm": args.height_cm, "fps": video.fps if video else None,
+            "input": self.source.name,
+            "model": str(args.config or "shipped with the demo"),
+            "seed": args.seed,
+            "num_hypotheses": args.num_hypotheses,
+            "height_cm": args.height_cm,
+            "fps": video.fps if video else None,
             "scale": f"{args.height_cm:g} cm tall" if args.height_cm else SCALE_NOTE,
             "detector": self.estimator.detector.name,
-        }  # fmt: skip
+        }
         self.writer = ResultWriter(self.output, joints=skeleton.joints, bones=skeleton.bones, about=about)
         self.pictured = set(
             np.linspace(0, max(len(self.source) - 1, 0), PICTURES_OF_A_VIDEO).round().astype(int) * args.every

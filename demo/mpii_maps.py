@@ -12,8 +12,20 @@ from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS
 NOSE, LEFT_EAR, RIGHT_EAR = 0, 7, 8
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 11, 12, 23, 24
 # MPII joint -> BlazePose point.
-DIRECT = {"RFoot": 28, "RKnee": 26, "RHip": 24, "LHip": 23, "LKnee": 25, "LFoot": 27,
-          "RWrist": 16, "RElbow": 14, "RShoulder": 12, "LShoulder": 11, "LElbow": 13, "LWrist": 15}  # fmt: skip
+DIRECT = {
+    "RFoot": 28,
+    "RKnee": 26,
+    "RHip": 24,
+    "LHip": 23,
+    "LKnee": 25,
+    "LFoot": 27,
+    "RWrist": 16,
+    "RElbow": 14,
+    "RShoulder": 12,
+    "LShoulder": 11,
+    "LElbow": 13,
+    "LWrist": 15,
+}
 # MPII joint -> weights of BlazePose points, and the rule's own error as a share of the trunk's length. Human3.6M's
 # thorax lies a little above the line of the shoulders, its spine halfway down the trunk, its head top above the ears.
 MADE = {
@@ -21,7 +33,7 @@ MADE = {
     "Spine": ({LEFT_HIP: 0.25, RIGHT_HIP: 0.25, LEFT_SHOULDER: 0.25, RIGHT_SHOULDER: 0.25}, 0.07),
     "Thorax": ({LEFT_HIP: -0.025, RIGHT_HIP: -0.025, LEFT_SHOULDER: 0.525, RIGHT_SHOULDER: 0.525}, 0.05),
     "Head": ({LEFT_EAR: 0.65, RIGHT_EAR: 0.65, LEFT_SHOULDER: -0.15, RIGHT_SHOULDER: -0.15}, 0.09),
-}  # fmt: skip
+}
 # Heels lie outside what the published crops were made around.
 _NOT_IN_CROP = (29, 30)
 # What the lifters' detectors give: peaks of about two cells. BlazePose's have about one.
@@ -88,8 +100,9 @@ def _own_map(heatmap: np.ndarray, visibility: float) -> np.ndarray:
 def mpii_heatmaps(landmarks: Landmarks) -> np.ndarray:
     """Heatmaps (16, 64, 64) float32 over the region that the landmarks were found in."""
     moments = {k: _moments(landmarks.maps[k]) for rule, _ in MADE.values() for k in rule}
-    shoulders, hips = ((moments[a][0] + moments[b][0]) / 2
-                       for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP)))  # fmt: skip
+    shoulders, hips = (
+        (moments[a][0] + moments[b][0]) / 2 for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP))
+    )
     # Seen from above the trunk is short, and the rules' errors are not.
     trunk = max(float(np.linalg.norm(shoulders - hips)), 8.0)
     maps = np.empty((NUM_HEATMAPS, HEATMAP_SIZE, HEATMAP_SIZE), np.float32)

@@ -55,10 +55,19 @@ class Row:
 def rows_of(source: str, frame: int, numbers: list[int], persons: list[Person], poses: Poses) -> list[Row]:
     """The rows of one frame, one for each person."""
     return [
-        Row(source, frame, numbers[i], persons[i], poses.hypotheses_mm[i], poses.consensus_mm[i], poses.spread_mm[i],
-            poses.guessed[i], poses.modes[i])
+        Row(
+            source,
+            frame,
+            numbers[i],
+            persons[i],
+            poses.hypotheses_mm[i],
+            poses.consensus_mm[i],
+            poses.spread_mm[i],
+            poses.guessed[i],
+            poses.modes[i],
+        )
         for i in range(len(persons))
-    ]  # fmt: skip
+    ]
 
 
 class ResultWriter:
@@ -101,13 +110,18 @@ class ResultWriter:
             weights = np.zeros(MAX_MODES, np.float32)
             poses[:count], weights[:count] = row.modes.poses_mm[:count], row.modes.weights[:count]
             values = {
-                "source": row.source, "frame": row.frame, "person": row.number,
+                "source": row.source,
+                "frame": row.frame,
+                "person": row.number,
                 "crop_px": np.array([*row.person.corner, row.person.side], np.float32),
                 "joints_px": row.person.joints_px.astype(np.float32),
                 "confidence": row.person.confidence.astype(np.float32),
-                "consensus_mm": row.consensus_mm, "spread_mm": row.spread_mm, "guessed": row.guessed,
-                "mode_poses_mm": poses, "mode_weights": weights,
-            }  # fmt: skip
+                "consensus_mm": row.consensus_mm,
+                "spread_mm": row.spread_mm,
+                "guessed": row.guessed,
+                "mode_poses_mm": poses,
+                "mode_weights": weights,
+            }
             for name, value in values.items():
                 self._columns.setdefault(name, []).append(value)
         self._frames.append(
@@ -131,8 +145,15 @@ class ResultWriter:
         }
 
     def _write(self) -> None:
-        about = {"schema": SCHEMA, "version": SCHEMA_VERSION, "units": UNITS, **self.about, "joints": self.joints,
-                 "bones": self.bones, "joints_2d": MPII_JOINTS}  # fmt: skip
+        about = {
+            "schema": SCHEMA,
+            "version": SCHEMA_VERSION,
+            "units": UNITS,
+            **self.about,
+            "joints": self.joints,
+            "bones": self.bones,
+            "joints_2d": MPII_JOINTS,
+        }
         partial = self.folder / "poses.json.partial"
         partial.write_text(json.dumps({**about, "frames": self._frames}), encoding="utf-8")
         partial.replace(self.folder / "poses.json")

@@ -23,8 +23,23 @@ PANEL = 400
 BARS = 330
 MAX_PEOPLE, MAX_HYPOTHESES = 6, 60
 _INK, _GRID = (40, 40, 40), (232, 232, 232)
-_MPII_BONES = ((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (8, 12), (12, 11), (11, 10),
-               (8, 13), (13, 14), (14, 15))  # fmt: skip
+_MPII_BONES = (
+    (0, 1),
+    (1, 2),
+    (2, 6),
+    (6, 3),
+    (3, 4),
+    (4, 5),
+    (6, 7),
+    (7, 8),
+    (8, 9),
+    (8, 12),
+    (12, 11),
+    (11, 10),
+    (8, 13),
+    (13, 14),
+    (14, 15),
+)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -138,8 +153,11 @@ def draw(image: np.ndarray, rows: Sequence[Row], skeleton: Skeleton) -> np.ndarr
     foot = np.full((28, lines[0].shape[1], 3), 255, np.uint8)
     _text(foot, "right", (10, 18), 0.45, RIGHT)
     _text(foot, "left", (56, 18), 0.45, LEFT)
-    _text(foot, "thick: consensus of the hypotheses; circles: guessed joints; an average body's size unless a height "
-          "is given", (100, 18))  # fmt: skip
+    _text(
+        foot,
+        "thick: consensus of the hypotheses; circles: guessed joints; an average body's size unless a height is given",
+        (100, 18),
+    )
     return np.vstack([top, *lines, foot])
 
 

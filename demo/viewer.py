@@ -70,10 +70,15 @@ class ViewerWriter:
     def write(self, path: Path) -> None:
         """Write the page. Raises DiffPoseError when that fails."""
         content = {
-            "title": self.title, "fps": self.fps, "joints": self.skeleton.joints, "bones": self.skeleton.bones,
-            "right": self.skeleton.right, "left": self.skeleton.left, "guessed_mm": GUESSED_SPREAD_MM,
+            "title": self.title,
+            "fps": self.fps,
+            "joints": self.skeleton.joints,
+            "bones": self.skeleton.bones,
+            "right": self.skeleton.right,
+            "left": self.skeleton.left,
+            "guessed_mm": GUESSED_SPREAD_MM,
             "frames": self._frames,
-        }  # fmt: skip
+        }
         # '</' would end the page's script element.
         text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
         page = TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text, 1)

@@ -61,8 +61,9 @@ def compare(claim: Claim, found: dict[str, Experiment], place: Place, metric: st
     """The claim's effect at a place; None where an experiment is missing."""
     if claim.worse not in found or claim.better not in found:
         return None
-    values = [found[name].values(place.split, place.row, metric, subset=place.subset)
-              for name in (claim.worse, claim.better)]  # fmt: skip
+    values = [
+        found[name].values(place.split, place.row, metric, subset=place.subset) for name in (claim.worse, claim.better)
+    ]
     return effect(*values) if all(values) else None
 
 

@@ -84,10 +84,30 @@ def run_job(job: Job, results: Path, device: str, overrides: list[str], log: Pat
     config = load_config(job.config, overrides, report=lambda line: None)
     folder = Path(f"{config.output_dir}_seed{job.seed}")
     chosen = ["--set", *overrides] if overrides else []
-    train = ["train.py", "--config", str(job.config), "--seed", str(job.seed), "--run_name", f"seed{job.seed}",
-             "--resume", "--no_eval", "--do_not_use_wandb", "--device", device, *chosen]  # fmt: skip
-    evaluate = ["eval.py", "--config", str(folder / "config.yaml"), "--do_not_use_wandb", "--no_pictures",
-                "--device", device]  # fmt: skip
+    train = [
+        "train.py",
+        "--config",
+        str(job.config),
+        "--seed",
+        str(job.seed),
+        "--run_name",
+        f"seed{job.seed}",
+        "--resume",
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--device",
+        device,
+        *chosen,
+    ]
+    evaluate = [
+        "eval.py",
+        "--config",
+        str(folder / "config.yaml"),
+        "--do_not_use_wandb",
+        "--no_pictures",
+        "--device",
+        device,
+    ]
     start = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output:

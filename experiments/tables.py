@@ -67,8 +67,10 @@ def summary_table(experiments: Sequence[Experiment]) -> str:
     head = ["experiment", "full: best of N, MPJPE / PA", "hard: best of N, MPJPE / PA", "mean pose MPJPE, full / hard"]
     lines = []
     for experiment in [member for members in groups_of(experiments).values() for member in members]:
-        both = [[spread(experiment.values(split, "best", metric)) for metric in ("mpjpe", "pa_mpjpe")]
-                for split in ("full", "hard")]  # fmt: skip
+        both = [
+            [spread(experiment.values(split, "best", metric)) for metric in ("mpjpe", "pa_mpjpe")]
+            for split in ("full", "hard")
+        ]
         means = [spread(experiment.values(split, "mean_pose", "mpjpe")) for split in ("full", "hard")]
         line = [experiment.short, *(" / ".join(cells) for cells in (*both, means))]
         if line not in lines:
@@ -89,12 +91,21 @@ def best_of_n_table(experiments: Sequence[Experiment]) -> str:
 
 def ambiguity_table(experiments: Sequence[Experiment]) -> str:
     """Ambiguous frames of the full split against the others, averaged by frame."""
-    head = ["experiment", "easy: best MPJPE", "hard: best MPJPE", "easy: mean pose", "hard: mean pose",
-            "frames, easy / hard"]  # fmt: skip
+    head = [
+        "experiment",
+        "easy: best MPJPE",
+        "hard: best MPJPE",
+        "easy: mean pose",
+        "hard: mean pose",
+        "frames, easy / hard",
+    ]
     lines = []
     for experiment in experiments:
-        parts = [spread(experiment.values("full", row, "mpjpe", subset=subset))
-                 for row in ("best", "mean_pose") for subset in (EASY_FRAMES, HARD_FRAMES)]  # fmt: skip
+        parts = [
+            spread(experiment.values("full", row, "mpjpe", subset=subset))
+            for row in ("best", "mean_pose")
+            for subset in (EASY_FRAMES, HARD_FRAMES)
+        ]
         subsets = experiment.results("full")[0]["subsets"]
         counts = [str(subsets[name]["num_frames"]) if name in subsets else "0" for name in (EASY_FRAMES, HARD_FRAMES)]
         lines.append([experiment.short, *parts, " / ".join(counts)])
@@ -125,9 +136,10 @@ def protocol(experiments: Sequence[Experiment]) -> str:
     hypotheses = sorted({result["num_hypotheses"] for result in results})
     sources = sorted({result["info"]["source"] for result in results})
     frames = " and ".join(
-        f"{split} {experiments[0].results(split)[0]['num_frames']}" for split in ("full", "hard")
+        f"{split} {experiments[0].results(split)[0]['num_frames']}"
+        for split in ("full", "hard")
         if experiments[0].results(split)
-    )  # fmt: skip
+    )
     seeds = sorted({seed for experiment in experiments for seed in experiment.seeds})
     budgets = sorted({experiment.budget for experiment in experiments})
     minutes = sum(report["experiment"]["minutes"] for report in reports)

@@ -58,9 +58,14 @@ class SinusoidalEncoding(nn.Module):
 def _linear_encoding() -> nn.Sequential:
     """A learned embedding of the (x, y) pair: (..., 2) -> (..., 128)."""
     return nn.Sequential(
-        nn.Linear(2, 512), nn.LeakyReLU(), nn.Linear(512, 1024), nn.LeakyReLU(),
-        nn.Linear(1024, 512), nn.LeakyReLU(), nn.Linear(512, WIDTH),
-    )  # fmt: skip
+        nn.Linear(2, 512),
+        nn.LeakyReLU(),
+        nn.Linear(512, 1024),
+        nn.LeakyReLU(),
+        nn.Linear(1024, 512),
+        nn.LeakyReLU(),
+        nn.Linear(512, WIDTH),
+    )
 
 
 class HeatmapEmbedding(nn.Module):

@@ -136,9 +136,12 @@ class Trainer:
         target = batch["target_m"].to(self.device, non_blocking=True)
         count = target.shape[0]
         draws = StepDraws(
-            self.seed, number, global_batch=count * processes.world_size,
-            part=slice(processes.rank * count, (processes.rank + 1) * count), device=self.device,
-        )  # fmt: skip
+            self.seed,
+            number,
+            global_batch=count * processes.world_size,
+            part=slice(processes.rank * count, (processes.rank + 1) * count),
+            device=self.device,
+        )
         return inputs, target, draws
 
     def _backward(self, inputs: Tensor | CellLists, target: Tensor, draws: StepDraws | HeldDraws) -> Tensor:

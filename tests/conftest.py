@@ -78,8 +78,19 @@ def trained(tmp_path_factory, tiny_data):
     folder = tmp_path_factory.mktemp("trained")
     path = folder / "tiny.yaml"
     path.write_text(TINY.format(root=ROOT, output=folder, data=tiny_data))
-    command = [sys.executable, ROOT / "train.py", "--config", path, "--seed", "1", "--run_name", "a",
-               "--do_not_use_wandb", "--device", "cpu"]  # fmt: skip
+    command = [
+        sys.executable,
+        ROOT / "train.py",
+        "--config",
+        path,
+        "--seed",
+        "1",
+        "--run_name",
+        "a",
+        "--do_not_use_wandb",
+        "--device",
+        "cpu",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "best of 5" in result.stdout

@@ -46,8 +46,25 @@ def test_storage_of_every_form():
 
 def test_the_command_with_a_trained_run(tmp_path, tiny_data, trained, monkeypatch, capsys):
     output = tmp_path / "new" / "storage.json"
-    command = ["storage.py", "--file", tiny_data / "tiny.h5", "--rows", 4, "--thresholds", 0, 0.01, "--bits", 10, 5,
-               "--run", trained / "config.yaml", "--run_rows", 5, "--output", output]  # fmt: skip
+    command = [
+        "storage.py",
+        "--file",
+        tiny_data / "tiny.h5",
+        "--rows",
+        4,
+        "--thresholds",
+        0,
+        0.01,
+        "--bits",
+        10,
+        5,
+        "--run",
+        trained / "config.yaml",
+        "--run_rows",
+        5,
+        "--output",
+        output,
+    ]
     monkeypatch.setattr(sys, "argv", [str(part) for part in command])
     with pytest.raises(SystemExit) as stop:
         run_script(storage.main)
@@ -56,8 +73,14 @@ def test_the_command_with_a_trained_run(tmp_path, tiny_data, trained, monkeypatc
     assert "| 0.01, 5 bits |" in printed
     found = json.loads(output.read_text())
     part = found["maps"]["as in the file"]
-    assert list(part["storage"]) == ["uncompressed", "as published", "0, 10 bits", "0, 5 bits", "0.01, 10 bits",
-                                     "0.01, 5 bits"]  # fmt: skip
+    assert list(part["storage"]) == [
+        "uncompressed",
+        "as published",
+        "0, 10 bits",
+        "0, 5 bits",
+        "0.01, 10 bits",
+        "0.01, 5 bits",
+    ]
     assert part["storage"]["0, 10 bits"]["tv_max"] == 0
     assert list(part["accuracy"]) == ["as published", "0, 5 bits", "0.01, 5 bits"]
     assert 0 < part["accuracy"]["as published"]["best"] < part["accuracy"]["as published"]["mean_pose"]

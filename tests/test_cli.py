@@ -40,8 +40,19 @@ def same_numbers(a, b, within=1e-3, choosing=0.0):
 
 def test_training_leaves_a_whole_run_folder(trained):
     names = {path.name for path in trained.iterdir()}
-    assert {"config.yaml", "model-final.pt", "model-1.pt", "state-4.pt", "log.jsonl", "report.json", "report.txt",
-            "hypotheses_full.png", "hypotheses_hard.png", "best_of_n.png", "calibration.png"} <= names  # fmt: skip
+    assert {
+        "config.yaml",
+        "model-final.pt",
+        "model-1.pt",
+        "state-4.pt",
+        "log.jsonl",
+        "report.json",
+        "report.txt",
+        "hypotheses_full.png",
+        "hypotheses_hard.png",
+        "best_of_n.png",
+        "calibration.png",
+    } <= names
     assert not [name for name in names if name.endswith(".partial")]
     lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
@@ -55,8 +66,19 @@ def test_training_leaves_a_whole_run_folder(trained):
 
 
 def test_equal_seeds_give_equal_weights_whatever_the_workers(script, tiny, trained):
-    code, _, err = script("train", "--config", tiny, "--seed", 1, "--run_name", "b", "--no_eval", "--do_not_use_wandb",
-                          "--set", "WORKERS=2")  # fmt: skip
+    code, _, err = script(
+        "train",
+        "--config",
+        tiny,
+        "--seed",
+        1,
+        "--run_name",
+        "b",
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--set",
+        "WORKERS=2",
+    )
     assert code == 0, err
     ours, theirs = weights(tiny.parent / "run_b"), weights(trained)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -93,8 +115,19 @@ def test_resume_keys_continue_from_a_named_state(script, tiny, trained):
         ["TRAIN.RESUME=true", f"TRAIN.CHECKPOINT={trained / 'state-2.pt'}"],
     ):
         name = f"d{len(settings)}"
-        code, out, err = script("train", "--config", tiny, "--seed", 1, "--run_name", name, "--no_eval",
-                                "--do_not_use_wandb", "--set", *settings)  # fmt: skip
+        code, out, err = script(
+            "train",
+            "--config",
+            tiny,
+            "--seed",
+            1,
+            "--run_name",
+            name,
+            "--no_eval",
+            "--do_not_use_wandb",
+            "--set",
+            *settings,
+        )
         assert code == 0, err
         assert "resumed" in out
         ours, theirs = weights(tiny.parent / f"run_{name}"), weights(trained)
@@ -139,9 +172,21 @@ def test_saved_configuration_is_the_resolved_one(trained):
 
 
 def test_validation_is_logged_in_training(script, tiny):
-    code, _, err = script("train", "--config", tiny, "--run_name", "v", "--no_eval", "--do_not_use_wandb", "--set",
-                          "TRAIN.VALIDATE_EVERY=2", "TRAIN.VALIDATE_FRAMES=5", "TRAIN.VALIDATE_HYPO=3",
-                          "TRAIN.SUBJECTS=[S1, S6, S7]", "TRAIN.VALIDATE_SUBJECTS=[S5, S8]")  # fmt: skip
+    code, _, err = script(
+        "train",
+        "--config",
+        tiny,
+        "--run_name",
+        "v",
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--set",
+        "TRAIN.VALIDATE_EVERY=2",
+        "TRAIN.VALIDATE_FRAMES=5",
+        "TRAIN.VALIDATE_HYPO=3",
+        "TRAIN.SUBJECTS=[S1, S6, S7]",
+        "TRAIN.VALIDATE_SUBJECTS=[S5, S8]",
+    )
     assert code == 0, err
     lines = [json.loads(line) for line in (tiny.parent / "run_v" / "log.jsonl").read_text().splitlines()]
     curves = [line for line in lines if "validation/best_mpjpe" in line]
@@ -179,16 +224,36 @@ def test_predictions_are_saved_once_and_scored_again(script, trained, tmp_path):
     assert code == 0, err
     first = report(tmp_path / "first")
     for split, index in (("full", 0), ("hard", 1)):
-        code, _, err = script("eval", *args, "--output", tmp_path / split, "--split", split,
-                              "--predictions", tmp_path / "first" / f"predictions_{split}.h5")  # fmt: skip
+        code, _, err = script(
+            "eval",
+            *args,
+            "--output",
+            tmp_path / split,
+            "--split",
+            split,
+            "--predictions",
+            tmp_path / "first" / f"predictions_{split}.h5",
+        )
         assert code == 0, err
         same_numbers(report(tmp_path / split), first[index : index + 1])
 
 
 def test_flags_choose_hypotheses_stride_weights_split_and_precision(script, trained, tmp_path):
     args = ("--config", trained / "config.yaml", "--do_not_use_wandb", "--no_pictures", "--output", tmp_path)
-    code, _, err = script("eval", *args, "--num_hypotheses", 3, "--stride", 2, "--weights", "ema", "--split", "full",
-                          "--precision", "bfloat16")  # fmt: skip
+    code, _, err = script(
+        "eval",
+        *args,
+        "--num_hypotheses",
+        3,
+        "--stride",
+        2,
+        "--weights",
+        "ema",
+        "--split",
+        "full",
+        "--precision",
+        "bfloat16",
+    )
     assert code == 0, err
     (full,) = report(tmp_path)
     assert (full["num_hypotheses"], full["num_frames"]) == (3, 15)
@@ -210,10 +275,22 @@ def test_published_checkpoint_evaluates(tmp_path, tiny_data):
     ema = Ema(model).state_dict()
     for name in ("initted", "step"):
         ema[name] = ema[name].reshape(1)
-    torch.save({"step": 700_000, "model": model.state_dict(), "ema": ema, "scaler": {"scale": 65536.0}},
-               folder / "model-final.pt")  # fmt: skip
-    command = [sys.executable, ROOT / "eval.py", "--config", folder / "config.yaml", "--do_not_use_wandb",
-               "--num_hypotheses", "2", "--stride", "1", "--no_pictures"]  # fmt: skip
+    torch.save(
+        {"step": 700_000, "model": model.state_dict(), "ema": ema, "scaler": {"scale": 65536.0}},
+        folder / "model-final.pt",
+    )
+    command = [
+        sys.executable,
+        ROOT / "eval.py",
+        "--config",
+        folder / "config.yaml",
+        "--do_not_use_wandb",
+        "--num_hypotheses",
+        "2",
+        "--stride",
+        "1",
+        "--no_pictures",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "keys without effect are ignored" in result.stderr

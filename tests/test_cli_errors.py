@@ -37,8 +37,9 @@ def write_rows(path, change):
 
 
 def train(script, tiny, *settings):
-    return script("train", "--config", tiny, "--run_name", "x", "--no_eval", "--do_not_use_wandb", "--set", "WORKERS=0",
-                  *settings)  # fmt: skip
+    return script(
+        "train", "--config", tiny, "--run_name", "x", "--no_eval", "--do_not_use_wandb", "--set", "WORKERS=0", *settings
+    )
 
 
 def use(path):
@@ -106,8 +107,24 @@ def test_nan_poses_and_joints_without_mass_name_their_row(script, tiny, tmp_path
     path = write_rows(folder / "nan.h5", spoil_pose)
     refused(train(script, tiny, *use(path), f"WORKERS={workers}", "TRAIN.NUM_STEPS=20"), "nan.h5", "row 3")
     path = write_rows(folder / "flat.h5", spoil_map)
-    refused(script("train", "--config", tiny, "--run_name", "y", "--no_eval", "--do_not_use_wandb", "--set", *use(path),
-                   f"WORKERS={workers}", "TRAIN.NUM_STEPS=20"), "flat.h5", "row 4", "Head")  # fmt: skip
+    refused(
+        script(
+            "train",
+            "--config",
+            tiny,
+            "--run_name",
+            "y",
+            "--no_eval",
+            "--do_not_use_wandb",
+            "--set",
+            *use(path),
+            f"WORKERS={workers}",
+            "TRAIN.NUM_STEPS=20",
+        ),
+        "flat.h5",
+        "row 4",
+        "Head",
+    )
     assert not list(tiny.parent.rglob("*.partial"))
 
 

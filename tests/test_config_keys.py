@@ -98,8 +98,15 @@ def condition(make, tmp_path):
 
 @check("MODEL.DIFFUSION_OBJECTIVE", "LOSS.LOSS_TYPE", "MODEL.TIMESTEPS", "MODEL.NOISE_SCALE", "TRAIN.SCALE_3D_POSE")
 def diffusion(make, tmp_path):
-    model = build_model(make("MODEL.DIFFUSION_OBJECTIVE=pred_noise", "LOSS.LOSS_TYPE=l1", "MODEL.TIMESTEPS=7",
-                             "MODEL.NOISE_SCALE=0.5", "TRAIN.SCALE_3D_POSE=3"))  # fmt: skip
+    model = build_model(
+        make(
+            "MODEL.DIFFUSION_OBJECTIVE=pred_noise",
+            "LOSS.LOSS_TYPE=l1",
+            "MODEL.TIMESTEPS=7",
+            "MODEL.NOISE_SCALE=0.5",
+            "TRAIN.SCALE_3D_POSE=3",
+        )
+    )
     assert (model.objective, model.loss_type, len(model.betas)) == ("pred_noise", "l1", 7)
     assert (model.noise_scale, model.pose_scale) == (0.5, 3)  # what they do: test_sampling.py, test_diffusion.py
 
@@ -110,12 +117,24 @@ def cosine_offset(make, tmp_path):
     assert not torch.allclose(*betas)
 
 
-@check("MODEL.EXTRA.NUM_SAMPLES", "MODEL.EXTRA.WITHOUT_ARGMAX", "MODEL.EXTRA.NO_REPLACEMENT", "MODEL.EXTRA.NORM_METHOD",
-       "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES")  # fmt: skip
+@check(
+    "MODEL.EXTRA.NUM_SAMPLES",
+    "MODEL.EXTRA.WITHOUT_ARGMAX",
+    "MODEL.EXTRA.NO_REPLACEMENT",
+    "MODEL.EXTRA.NORM_METHOD",
+    "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES",
+)
 def candidates(make, tmp_path):
-    sampler = build_model(make(*CONCAT, "MODEL.EXTRA.NUM_SAMPLES=9", "MODEL.EXTRA.WITHOUT_ARGMAX=true",
-                               "MODEL.EXTRA.NO_REPLACEMENT=true", "MODEL.EXTRA.NORM_METHOD=mean_std_per_sample",
-                               "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES=true")).heatmap_sampler  # fmt: skip
+    sampler = build_model(
+        make(
+            *CONCAT,
+            "MODEL.EXTRA.NUM_SAMPLES=9",
+            "MODEL.EXTRA.WITHOUT_ARGMAX=true",
+            "MODEL.EXTRA.NO_REPLACEMENT=true",
+            "MODEL.EXTRA.NORM_METHOD=mean_std_per_sample",
+            "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES=true",
+        )
+    ).heatmap_sampler
     assert (sampler.num_samples, sampler.num_drawn, sampler.replacement, sampler.ordered) == (9, 9, False, True)
     assert sampler.norm_method == "mean_std_per_sample"  # what they do: test_heatmap_sampler.py
     assert build_model(make("MODEL.EXTRA.NORM_METHOD=mean_std")).heatmap_sampler.norm_method == "image"
@@ -130,18 +149,32 @@ def sampleable(make, tmp_path):
     assert build_model(make("MODEL.EXTRA.FULL_HEATMAP=true")).heatmap_sampler is None
 
 
-@check("MODEL.EXTRA.POS_EMB", "MODEL.EXTRA.PROJ_POS_EMB", "MODEL.EXTRA.WITHOUT_TRANSFORMER", "MODEL.EXTRA.OLD",
-       "MODEL.EXTRA.WITHOUT_POSEMB_SCALING", "MODEL.EXTRA.DROP_METHOD", "MODEL.EXTRA.DROP_PROB")  # fmt: skip
+@check(
+    "MODEL.EXTRA.POS_EMB",
+    "MODEL.EXTRA.PROJ_POS_EMB",
+    "MODEL.EXTRA.WITHOUT_TRANSFORMER",
+    "MODEL.EXTRA.OLD",
+    "MODEL.EXTRA.WITHOUT_POSEMB_SCALING",
+    "MODEL.EXTRA.DROP_METHOD",
+    "MODEL.EXTRA.DROP_PROB",
+)
 def embedding(make, tmp_path):
     plain = build_model(make()).condition_emb
     assert plain.pos_proj is not None
     assert plain.transformer is not None
     assert plain.scale_by_likelihood
     assert plain.pos_out.in_features == 2048
-    other = build_model(make("MODEL.EXTRA.POS_EMB=linear", "MODEL.EXTRA.PROJ_POS_EMB=false", "MODEL.EXTRA.OLD=true",
-                             "MODEL.EXTRA.WITHOUT_TRANSFORMER=true", "MODEL.EXTRA.WITHOUT_POSEMB_SCALING=true",
-                             "MODEL.EXTRA.DROP_METHOD=uncertain",
-                             "MODEL.EXTRA.DROP_PROB=0.4")).condition_emb  # fmt: skip
+    other = build_model(
+        make(
+            "MODEL.EXTRA.POS_EMB=linear",
+            "MODEL.EXTRA.PROJ_POS_EMB=false",
+            "MODEL.EXTRA.OLD=true",
+            "MODEL.EXTRA.WITHOUT_TRANSFORMER=true",
+            "MODEL.EXTRA.WITHOUT_POSEMB_SCALING=true",
+            "MODEL.EXTRA.DROP_METHOD=uncertain",
+            "MODEL.EXTRA.DROP_PROB=0.4",
+        )
+    ).condition_emb
     assert not other.separable
     assert other.pos_proj is None
     assert other.transformer is None
@@ -166,9 +199,23 @@ def loading(script, tiny, monkeypatch):
         return make_loader(dataset, **options)
 
     monkeypatch.setattr(train_script, "make_loader", spy)
-    code, _, err = script("train", "--config", tiny, "--run_name", "l", "--no_eval", "--do_not_use_wandb", "--set",
-                          "TRAIN.BATCH_SIZE_PER_GPU=5", "TRAIN.SHUFFLE=false", "WORKERS=1", "PIN_MEMORY=true",
-                          "TRAIN.NUM_STEPS=1", "MODEL.EXTRA.SAMPLEABLE=true", "TRAIN.SAVE_EVERY=0")  # fmt: skip
+    code, _, err = script(
+        "train",
+        "--config",
+        tiny,
+        "--run_name",
+        "l",
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--set",
+        "TRAIN.BATCH_SIZE_PER_GPU=5",
+        "TRAIN.SHUFFLE=false",
+        "WORKERS=1",
+        "PIN_MEMORY=true",
+        "TRAIN.NUM_STEPS=1",
+        "MODEL.EXTRA.SAMPLEABLE=true",
+        "TRAIN.SAVE_EVERY=0",
+    )
     assert code == 0, err
     assert (seen["batch_size"], seen["shuffle"], seen["workers"]) == (5, False, 1)
     assert seen["pin_memory"] is False, "page-locked memory is for a GPU"
@@ -182,23 +229,40 @@ def augment(script, make, tiny, monkeypatch):
     monkeypatch.setattr(train_script, "augmented", lambda batches, **options: seen.append(options) or batches)
     for value in ("false", "true"):
         settings = (f"TRAIN.AUGMENT={value}", "TRAIN.NUM_STEPS=1", "TRAIN.SAVE_EVERY=0")
-        code, _, err = script("train", "--config", tiny, "--run_name", value, "--no_eval", "--do_not_use_wandb",
-                              "--set", *settings)  # fmt: skip
+        code, _, err = script(
+            "train", "--config", tiny, "--run_name", value, "--no_eval", "--do_not_use_wandb", "--set", *settings
+        )
         assert code == 0, err
     assert [options["global_batch"] for options in seen] == [6]  # what it does: test_augmentation.py
     with pytest.raises(DiffPoseError, match=r"TRAIN\.AUGMENT"):
-        make("TRAIN.AUGMENT=true", "MODEL.CONDITION_TYPE=pose_2d", "MODEL.CONDITION_KEY=p2d_gt",
-             "MODEL.CONDITION_DIM=32")  # fmt: skip
+        make(
+            "TRAIN.AUGMENT=true", "MODEL.CONDITION_TYPE=pose_2d", "MODEL.CONDITION_KEY=p2d_gt", "MODEL.CONDITION_DIM=32"
+        )
 
 
 @check("TRAIN.ON_DEVICE")
 def on_device(script, make, tiny):
     """The same weights as from rows that are read for each batch, whatever the workers; a resumed run as well."""
     folder = tiny.parent
-    for name, settings in (("read", ()), ("held", ("TRAIN.ON_DEVICE=true",)), ("both", ("TRAIN.NUM_STEPS=2",)),
-                           ("both", ("TRAIN.ON_DEVICE=true", "WORKERS=1"))):  # fmt: skip
-        code, _, err = script("train", "--config", tiny, "--run_name", name, "--no_eval", "--do_not_use_wandb",
-                              "--resume", "--set", "TRAIN.SAVE_EVERY=2", *settings)  # fmt: skip
+    for name, settings in (
+        ("read", ()),
+        ("held", ("TRAIN.ON_DEVICE=true",)),
+        ("both", ("TRAIN.NUM_STEPS=2",)),
+        ("both", ("TRAIN.ON_DEVICE=true", "WORKERS=1")),
+    ):
+        code, _, err = script(
+            "train",
+            "--config",
+            tiny,
+            "--run_name",
+            name,
+            "--no_eval",
+            "--do_not_use_wandb",
+            "--resume",
+            "--set",
+            "TRAIN.SAVE_EVERY=2",
+            *settings,
+        )
         assert code == 0, err
     whole, *others = (torch.load(folder / f"run_{name}" / "model-final.pt") for name in ("read", "held", "both"))
     for other in others:
@@ -216,8 +280,13 @@ def cuda_graph(make, tmp_path):
 
 @check("TRAIN.NUM_STEPS", "TRAIN.LR", "TRAIN.USE_STEP_LR", "TRAIN.USE_EXP_DECAY", "TRAIN.OPTIMIZER")
 def optimisation(make, tmp_path):
-    config = make("TRAIN.NUM_STEPS=3000", "TRAIN.LR=0.01", "TRAIN.USE_STEP_LR=true", "TRAIN.USE_EXP_DECAY=true",
-                  "TRAIN.OPTIMIZER=adamw")  # fmt: skip
+    config = make(
+        "TRAIN.NUM_STEPS=3000",
+        "TRAIN.LR=0.01",
+        "TRAIN.USE_STEP_LR=true",
+        "TRAIN.USE_EXP_DECAY=true",
+        "TRAIN.OPTIMIZER=adamw",
+    )
     assert learning_rate(config, 2000) == pytest.approx(0.01 * 0.1 * 0.995**2)
     assert type(trainer(config).optimizer) is torch.optim.AdamW  # and in test_trainer.py
 
@@ -241,8 +310,14 @@ def resume(make, tmp_path):
     assert make("TRAIN.CHECKPOINT=b.pt").train.resume_from == ""  # end to end: test_cli.py
 
 
-@check("TRAIN.SAVE_EVERY", "TRAIN.KEEP", "TRAIN.LOG_EVERY", "TRAIN.VALIDATE_EVERY", "TRAIN.VALIDATE_FRAMES",
-       "TRAIN.VALIDATE_HYPO")  # fmt: skip
+@check(
+    "TRAIN.SAVE_EVERY",
+    "TRAIN.KEEP",
+    "TRAIN.LOG_EVERY",
+    "TRAIN.VALIDATE_EVERY",
+    "TRAIN.VALIDATE_FRAMES",
+    "TRAIN.VALIDATE_HYPO",
+)
 def schedule(script, tiny, monkeypatch):
     import train as train_script
 
@@ -258,9 +333,23 @@ def schedule(script, tiny, monkeypatch):
         return evaluate(watch(), **options)
 
     monkeypatch.setattr(train_script, "evaluate", spy)
-    code, _, err = script("train", "--config", tiny, "--run_name", "k", "--no_eval", "--do_not_use_wandb", "--set",
-                          "TRAIN.SAVE_EVERY=1", "TRAIN.KEEP=3", "TRAIN.LOG_EVERY=2", "TRAIN.NUM_STEPS=5",
-                          "TRAIN.VALIDATE_EVERY=5", "TRAIN.VALIDATE_FRAMES=3", "TRAIN.VALIDATE_HYPO=2")  # fmt: skip
+    code, _, err = script(
+        "train",
+        "--config",
+        tiny,
+        "--run_name",
+        "k",
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--set",
+        "TRAIN.SAVE_EVERY=1",
+        "TRAIN.KEEP=3",
+        "TRAIN.LOG_EVERY=2",
+        "TRAIN.NUM_STEPS=5",
+        "TRAIN.VALIDATE_EVERY=5",
+        "TRAIN.VALIDATE_FRAMES=3",
+        "TRAIN.VALIDATE_HYPO=2",
+    )
     assert code == 0, err
     folder = tiny.parent / "run_k"
     assert sorted(path.name for path in folder.glob("state-*")) == ["state-3.pt", "state-4.pt", "state-5.pt"]
@@ -272,8 +361,14 @@ def schedule(script, tiny, monkeypatch):
 
 @check("TRAIN.SUBJECTS", "TRAIN.VALIDATE_SUBJECTS", "TEST.SUBJECTS", "TEST.ACTIONS", "TEST.STRIDE")
 def selection(make, tmp_path):
-    config = make("TRAIN.SUBJECTS=[S1]", "TRAIN.VALIDATE_SUBJECTS=[S5, S6]", "TRAIN.VALIDATE_FRAMES=1000",
-                  "TEST.SUBJECTS=[S9]", "TEST.ACTIONS=[Eating, Walking]", "TEST.STRIDE=2")  # fmt: skip
+    config = make(
+        "TRAIN.SUBJECTS=[S1]",
+        "TRAIN.VALIDATE_SUBJECTS=[S5, S6]",
+        "TRAIN.VALIDATE_FRAMES=1000",
+        "TEST.SUBJECTS=[S9]",
+        "TEST.ACTIONS=[Eating, Walking]",
+        "TEST.STRIDE=2",
+    )
     assert set(training_set(config).meta["subject"]) == {"S1"}
     validation = validation_set(config)
     assert set(np.array(validation.dataset.meta["subject"])[validation.indices]) == {"S5", "S6"}

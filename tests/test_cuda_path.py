@@ -29,11 +29,13 @@ CONFIGS = {
     "no_transformer": ("MODEL.EXTRA.WITHOUT_TRANSFORMER=true",),
     "full_heatmap": ("MODEL.EXTRA.FULL_HEATMAP=true",),
     "concatenation": (
-        "MODEL.CONDITION_TYPE=heatmap_sampling_concatenated", "MODEL.CONDITION_DIM=-1",
-        "MODEL.DENOISER_TYPE=base_concat", "MODEL.EXTRA.CONCAT_LIKELIHOOD=true",
+        "MODEL.CONDITION_TYPE=heatmap_sampling_concatenated",
+        "MODEL.CONDITION_DIM=-1",
+        "MODEL.DENOISER_TYPE=base_concat",
+        "MODEL.EXTRA.CONCAT_LIKELIHOOD=true",
         "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES=true",
     ),
-}  # fmt: skip
+}
 
 
 def configuration(*settings):
@@ -95,11 +97,14 @@ def lists():
     places = 9 * 16
     one = torch.zeros(places * 50, device=DEVICE)
     return CellLists(
-        cells=one.to(torch.int16), values=one.half(), cumulative=one, num_joints=16,
+        cells=one.to(torch.int16),
+        values=one.half(),
+        cumulative=one,
+        num_joints=16,
         starts=torch.zeros(places + 1, dtype=torch.int64, device=DEVICE),
         peaks=torch.zeros(places, dtype=torch.int64, device=DEVICE),
         items=torch.zeros(B, dtype=torch.int64, device=DEVICE),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("inputs", [maps, lists])
@@ -142,8 +147,10 @@ def test_sampling_and_scores_equal_those_of_the_cpu(monkeypatch):
     truth = torch.randn(B, 17, 3)
 
     draws = FrameDraws(0, range(B))
-    drawn = {purpose: model.draw_condition_input(inputs, count, draws, purpose=purpose)
-             for purpose, count in (("candidates", H), ("zero_noise_candidates", 1))}  # fmt: skip
+    drawn = {
+        purpose: model.draw_condition_input(inputs, count, draws, purpose=purpose)
+        for purpose, count in (("candidates", H), ("zero_noise_candidates", 1))
+    }
 
     class SameDraws(FrameDraws):
         """The CPU's numbers, on another device."""

@@ -26,9 +26,14 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def torchrun(*args):
     result = subprocess.run(
-        [*TORCHRUN, *map(str, args)], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+        [*TORCHRUN, *map(str, args)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
         timeout=5 * LIMIT_S,
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     return result
 
@@ -46,8 +51,17 @@ def test_two_processes_train_as_one(tmp_path):
 
 
 def test_evaluation_shared_by_two_processes_gives_the_same_report(trained, tmp_path):
-    result = torchrun(ROOT / "eval.py", "--config", trained / "config.yaml", "--do_not_use_wandb", "--device", "cpu",
-                      "--output", tmp_path, "--save_predictions")  # fmt: skip
+    result = torchrun(
+        ROOT / "eval.py",
+        "--config",
+        trained / "config.yaml",
+        "--do_not_use_wandb",
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path,
+        "--save_predictions",
+    )
     assert result.stdout.count("written to") == 1
     ours, theirs = (json.loads((folder / "report.json").read_text())["results"] for folder in (tmp_path, trained))
     same_numbers(ours, theirs, within=0.01)
@@ -75,12 +89,29 @@ def ranks(launcher):
 
 def begin(tiny, name, *settings):
     """A two-process training without an end, once it has taken some steps and saved; and its folder."""
-    args = ("--config", tiny, "--seed", "1", "--run_name", name, "--no_eval", "--do_not_use_wandb", "--device", "cpu",
-            "--set", "TRAIN.BATCH_SIZE_PER_GPU=3", "TRAIN.NUM_STEPS=1000000", *settings)  # fmt: skip
+    args = (
+        "--config",
+        tiny,
+        "--seed",
+        "1",
+        "--run_name",
+        name,
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--device",
+        "cpu",
+        "--set",
+        "TRAIN.BATCH_SIZE_PER_GPU=3",
+        "TRAIN.NUM_STEPS=1000000",
+        *settings,
+    )
     process = subprocess.Popen(
-        [*TORCHRUN, str(ROOT / "train.py"), *map(str, args)], env=ENVIRONMENT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [*TORCHRUN, str(ROOT / "train.py"), *map(str, args)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     folder, limit = tiny.parent / f"run_{name}", time.monotonic() + LIMIT_S
     while not (folder.is_dir() and training_states(folder)) and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
@@ -105,8 +136,20 @@ def test_killed_process_ends_all_with_a_clear_message_and_the_run_goes_on(script
     steps = logged_steps(folder)
     assert steps == sorted(set(steps))
     saved = int(training_states(folder)[0].stem.rpartition("-")[2])
-    code, out, err = script("train", "--config", tiny, "--seed", 1, "--run_name", "k", "--no_eval", "--resume",
-                            "--do_not_use_wandb", "--set", f"TRAIN.NUM_STEPS={saved + 1}")  # fmt: skip
+    code, out, err = script(
+        "train",
+        "--config",
+        tiny,
+        "--seed",
+        1,
+        "--run_name",
+        "k",
+        "--no_eval",
+        "--resume",
+        "--do_not_use_wandb",
+        "--set",
+        f"TRAIN.NUM_STEPS={saved + 1}",
+    )
     assert code == 0, err
     assert f"at step {saved}" in out
     assert "the run had processes 2, now 1" in err
@@ -124,9 +167,24 @@ def test_signal_to_torchrun_saves_in_the_same_step_everywhere(tiny):
 
 @pytest.mark.slow
 def test_training_by_two_processes_ends_with_a_report(tiny):
-    torchrun(ROOT / "train.py", "--config", tiny, "--seed", 1, "--run_name", "two", "--do_not_use_wandb", "--device",
-             "cpu", "--set", "TRAIN.BATCH_SIZE_PER_GPU=3", "TRAIN.VALIDATE_EVERY=2", "TRAIN.VALIDATE_FRAMES=5",
-             "TRAIN.AUGMENT=true", "WORKERS=1")  # fmt: skip
+    torchrun(
+        ROOT / "train.py",
+        "--config",
+        tiny,
+        "--seed",
+        1,
+        "--run_name",
+        "two",
+        "--do_not_use_wandb",
+        "--device",
+        "cpu",
+        "--set",
+        "TRAIN.BATCH_SIZE_PER_GPU=3",
+        "TRAIN.VALIDATE_EVERY=2",
+        "TRAIN.VALIDATE_FRAMES=5",
+        "TRAIN.AUGMENT=true",
+        "WORKERS=1",
+    )
     folder = tiny.parent / "run_two"
     assert {"model-final.pt", "report.json", "hypotheses_full.png"} <= {path.name for path in folder.iterdir()}
     assert sorted(set(logged_steps(folder))) == [1, 2, 3, 4]

@@ -13,13 +13,16 @@ from utils.randomness import FrameDraws
 FOLDER = ROOT / "experiments" / "iccv2023" / "h36m"
 SYNTHETIC = ROOT / "experiments" / "synthetic" / "ablations"
 CONCATENATION = {
-    "MODEL.DENOISER_TYPE": "base_concat", "MODEL.CONDITION_TYPE": "heatmap_sampling_concatenated",
-    "MODEL.CONDITION_DIM": -1, "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES": True,
-}  # fmt: skip
+    "MODEL.DENOISER_TYPE": "base_concat",
+    "MODEL.CONDITION_TYPE": "heatmap_sampling_concatenated",
+    "MODEL.CONDITION_DIM": -1,
+    "MODEL.EXTRA.CONDITION_ORDERED_SAMPLES": True,
+}
 STATED = {
     "diffpose": {},
     "diffpose_orig_hrnet": {
-        "DATASET.TRAINFILE": "H36M_dataset_orig_hrnet.h5", "DATASET.TESTFILE": "H36M_dataset_orig_hrnet.h5",
+        "DATASET.TRAINFILE": "H36M_dataset_orig_hrnet.h5",
+        "DATASET.TESTFILE": "H36M_dataset_orig_hrnet.h5",
     },
     "ablations/components/baseline_argmax": CONCATENATION | {"MODEL.EXTRA.NUM_SAMPLES": 1},
     "ablations/components/baseline_concat": CONCATENATION,
@@ -39,11 +42,12 @@ STATED = {
     },
     **{
         f"ablations/num_samples/wo_argmax/diffpose_S{samples}": {
-            "MODEL.EXTRA.NUM_SAMPLES": samples, "MODEL.EXTRA.WITHOUT_ARGMAX": True,
+            "MODEL.EXTRA.NUM_SAMPLES": samples,
+            "MODEL.EXTRA.WITHOUT_ARGMAX": True,
         }
         for samples in (1, 8, 16, 24, 40, 48, 56, 64)
     },
-}  # fmt: skip
+}
 
 
 def without_defaults(stated):

@@ -65,15 +65,20 @@ Frame Time: 0.0333333
 
 
 def yaml_files(folder):
-    return [(ROOT / "diffpose.yaml").read_bytes(), (FIXTURES / "published_main.yaml").read_bytes(),
-            b"EXTENDS: other.yaml\nTRAIN: {LR: 1e-4, SUBJECTS: [S1, S5]}\n"]  # fmt: skip
+    return [
+        (ROOT / "diffpose.yaml").read_bytes(),
+        (FIXTURES / "published_main.yaml").read_bytes(),
+        b"EXTENDS: other.yaml\nTRAIN: {LR: 1e-4, SUBJECTS: [S1, S5]}\n",
+    ]
 
 
 def hdf5_files(folder):
     splits = {"testset": make_columns("h36m", 2)}
-    paths = [write_columnar(folder / "columnar.h5", "h36m", splits),
-             write_published(folder / "plain.h5", "h36m", splits),
-             write_published(folder / "packed.h5", "h36m", splits, chunk_rows=2, compression=1)]  # fmt: skip
+    paths = [
+        write_columnar(folder / "columnar.h5", "h36m", splits),
+        write_published(folder / "plain.h5", "h36m", splits),
+        write_published(folder / "packed.h5", "h36m", splits, chunk_rows=2, compression=1),
+    ]
     return [path.read_bytes() for path in paths]
 
 
@@ -101,8 +106,12 @@ def checkpoint_files(folder):
 
 
 def prediction_files(folder):
-    batch = {"row": np.arange(3), "hypotheses_mm": np.zeros((3, 4, 17, 3)), "gt_mm": np.zeros((3, 17, 3)),
-             "z0_mm": np.ones((3, 17, 3))}  # fmt: skip
+    batch = {
+        "row": np.arange(3),
+        "hypotheses_mm": np.zeros((3, 4, 17, 3)),
+        "gt_mm": np.zeros((3, 17, 3)),
+        "z0_mm": np.ones((3, 17, 3)),
+    }
     path = folder / "predictions.h5"
     with PredictionWriter(path, skeleton=H36M17, attrs={"split": "full"}) as writer:
         writer.append(batch)
@@ -150,13 +159,51 @@ def read_predictions(path):
 
 
 WORDS = {
-    "yaml": (b"&a ", b"*a ", b"!!python/object/apply:os.system ", b"{", b"[", b"EXTENDS: ", b"1e999", b": ", b"\t",
-             b"- ", b"? ", b"|\n", b"\xff", b"\xef\xbb\xbf", b"---\n", b"TRAIN:\n", b"\0", b"9" * 50),
-    "bvh": (b"{", b"}", b"JOINT a", b"nan", b"inf", b"1e400", b"-", b"MOTION\n", b"Frames: 99999999\n", b"CHANNELS 3",
-            b"9" * 400),
-    "pickle": (b"cos\nsystem\n", b"cnumpy\nzeros\n", b"(", b"R", b".", b"\x93", b"\x81", b"b",
-               b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f"),
-}  # fmt: skip
+    "yaml": (
+        b"&a ",
+        b"*a ",
+        b"!!python/object/apply:os.system ",
+        b"{",
+        b"[",
+        b"EXTENDS: ",
+        b"1e999",
+        b": ",
+        b"\t",
+        b"- ",
+        b"? ",
+        b"|\n",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"---\n",
+        b"TRAIN:\n",
+        b"\0",
+        b"9" * 50,
+    ),
+    "bvh": (
+        b"{",
+        b"}",
+        b"JOINT a",
+        b"nan",
+        b"inf",
+        b"1e400",
+        b"-",
+        b"MOTION\n",
+        b"Frames: 99999999\n",
+        b"CHANNELS 3",
+        b"9" * 400,
+    ),
+    "pickle": (
+        b"cos\nsystem\n",
+        b"cnumpy\nzeros\n",
+        b"(",
+        b"R",
+        b".",
+        b"\x93",
+        b"\x81",
+        b"b",
+        b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f",
+    ),
+}
 READERS = [
     Reader("yaml", ".yaml", yaml_files, lambda path: load_config(path, report=ignore_warning), words=WORDS["yaml"]),
     Reader("hdf5", ".h5", hdf5_files, read_dataset, head_bytes=12000),
@@ -219,9 +266,17 @@ def test_the_harness_sees_crashes_exceptions_long_messages_and_outsized_memory(t
 
 def odd_values(source):
     weird = [None, -1, 2**70, float("nan"), "text", b"\xff", [], {}, (), {"a": {"b": [1]}}, True, complex(1, 2)]
-    tensors = [torch.zeros(0), torch.full((2, 3), torch.nan), torch.zeros(2, 3, dtype=torch.int64), torch.zeros(3, 2),
-               torch.zeros(2, 3, dtype=torch.complex64), torch.zeros(2, 3).to_sparse(), torch.zeros(()),
-               torch.zeros(1).expand(10**6), torch.zeros(2, 3, dtype=torch.bool)]  # fmt: skip
+    tensors = [
+        torch.zeros(0),
+        torch.full((2, 3), torch.nan),
+        torch.zeros(2, 3, dtype=torch.int64),
+        torch.zeros(3, 2),
+        torch.zeros(2, 3, dtype=torch.complex64),
+        torch.zeros(2, 3).to_sparse(),
+        torch.zeros(()),
+        torch.zeros(1).expand(10**6),
+        torch.zeros(2, 3, dtype=torch.bool),
+    ]
     return source.choice(weird + tensors)
 
 
@@ -300,8 +355,13 @@ def test_any_text_is_plain_values_or_one_line(text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=st.integers(1, 50), own=st.integers(1, 6), world=st.integers(1, 4), start=st.integers(0, 40),
-       seed=st.integers(0, 2**31))  # fmt: skip
+@given(
+    rows=st.integers(1, 50),
+    own=st.integers(1, 6),
+    world=st.integers(1, 4),
+    start=st.integers(0, 40),
+    seed=st.integers(0, 2**31),
+)
 def test_batches_do_not_depend_on_where_a_run_begins_or_how_it_is_shared(rows, own, world, start, seed):
     def take(count, **place):
         return list(itertools.islice(SeededBatchSampler(rows, own * world, seed, **place), count))
@@ -324,8 +384,15 @@ LEAVES = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_
 
 
 @settings(max_examples=25, deadline=None)
-@given(content=st.dictionaries(st.text(max_size=9), st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3)
-       | st.dictionaries(st.text(max_size=9), inner, max_size=3)), max_size=4))  # fmt: skip
+@given(
+    content=st.dictionaries(
+        st.text(max_size=9),
+        st.recursive(
+            LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+        ),
+        max_size=4,
+    )
+)
 def test_what_is_saved_is_what_is_loaded(content, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "x.pt"
     save_atomic(content, path)

@@ -30,11 +30,14 @@ def file_report(folder, name, seed, *, full, hard, easy_frames=50.0, hard_frames
         parts = {"easy frames": easy_frames, "hard frames": hard_frames} if split == "full" else {}
         return {
             "info": {"split": split, "source": "synthetic: made up", "stride": 16, "is_human36m": False},
-            "num_frames": 10, "num_hypotheses": 3, "rows": rows(error),
+            "num_frames": 10,
+            "num_hypotheses": 3,
+            "rows": rows(error),
             "subsets": {part: {"num_frames": 5, "rows": rows(value)} for part, value in parts.items()},
             "best_of_n": {"mpjpe": [2 * error, 1.5 * error, error], "pa_mpjpe": [error, error, error / 2]},
-            "calibration": {"error": 0.25}, "sharpness_mm": 30.0,
-        }  # fmt: skip
+            "calibration": {"error": 0.25},
+            "sharpness_mm": 30.0,
+        }
 
     about = {"name": name, "seed": seed, "steps": 800, "batch": 64, "minutes": 4.0}
     path = folder / name / f"seed{seed}.json"
@@ -46,8 +49,15 @@ def file_report(folder, name, seed, *, full, hard, easy_frames=50.0, hard_frames
 def experiments(tmp_path):
     for seed, main, argmax in ((1, 60.0, 66.0), (2, 62.0, 64.0), (3, 61.0, 65.0)):
         file_report(tmp_path, "a/diffpose", seed, full=main, hard=main + 10, hard_frames=main)
-        file_report(tmp_path, "a/components/diffpose_argmax_only", seed, full=main + 0.5, hard=argmax + 10,
-                    easy_frames=50.5, hard_frames=argmax + 1)  # fmt: skip
+        file_report(
+            tmp_path,
+            "a/components/diffpose_argmax_only",
+            seed,
+            full=main + 0.5,
+            hard=argmax + 10,
+            easy_frames=50.5,
+            hard_frames=argmax + 1,
+        )
     return read_results(tmp_path)
 
 

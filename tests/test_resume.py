@@ -41,8 +41,20 @@ def logged_steps(folder):
 
 
 def arguments(config, name, kills):
-    return ["--config", config, "--seed", "1", "--run_name", name, "--no_eval", "--do_not_use_wandb", "--set",
-            f"TRAIN.NUM_STEPS={STEPS_A_KILL * kills + 4}", f"TRAIN.SAVE_EVERY={SAVE_EVERY}", "WORKERS=2"]  # fmt: skip
+    return [
+        "--config",
+        config,
+        "--seed",
+        "1",
+        "--run_name",
+        name,
+        "--no_eval",
+        "--do_not_use_wandb",
+        "--set",
+        f"TRAIN.NUM_STEPS={STEPS_A_KILL * kills + 4}",
+        f"TRAIN.SAVE_EVERY={SAVE_EVERY}",
+        "WORKERS=2",
+    ]
 
 
 def stopped_while_saving(process, folder, delay):
@@ -181,8 +193,16 @@ def test_other_configuration_is_refused_by_name_and_nothing_is_changed(script, h
 
 def test_what_touches_no_weight_may_change(script, half_done, trained):
     folder, args = half_done
-    code, _, err = script("train", *args, "--set", "TRAIN.SAVE_EVERY=3", "TRAIN.LOG_EVERY=2", "WORKERS=1",
-                          "TEST.NUM_HYPO=7", "TRAIN.KEEP=1")  # fmt: skip
+    code, _, err = script(
+        "train",
+        *args,
+        "--set",
+        "TRAIN.SAVE_EVERY=3",
+        "TRAIN.LOG_EVERY=2",
+        "WORKERS=1",
+        "TEST.NUM_HYPO=7",
+        "TRAIN.KEEP=1",
+    )
     assert code == 0, err
     same_weights(folder, trained)
     assert [path.name for path in folder.glob("state-*")] == ["state-4.pt"]

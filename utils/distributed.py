@@ -38,8 +38,12 @@ class Processes:
     @classmethod
     def from_environment(cls) -> "Processes":
         """What torchrun says. Raises DiffPoseError for variables that torchrun would not set so."""
-        names = {"rank": "RANK", "world_size": "WORLD_SIZE", "local_rank": "LOCAL_RANK",
-                 "on_this_machine": "LOCAL_WORLD_SIZE"}  # fmt: skip
+        names = {
+            "rank": "RANK",
+            "world_size": "WORLD_SIZE",
+            "local_rank": "LOCAL_RANK",
+            "on_this_machine": "LOCAL_WORLD_SIZE",
+        }
         if os.environ.get("WORLD_SIZE", "1") == "1":
             return cls()
         wrong = [name for name in names.values() if not os.environ.get(name, "").isdecimal()]

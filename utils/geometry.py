@@ -107,9 +107,13 @@ def _largest_eigenvalue(n: list[list[Tensor]], norm2: Tensor, det3: Tensor) -> T
     """
     upper, lower = _pairs(n, 0, 1), _pairs(n, 2, 3)
     c0 = (
-        upper[0, 1] * lower[2, 3] - upper[0, 2] * lower[1, 3] + upper[0, 3] * lower[1, 2]
-        + upper[1, 2] * lower[0, 3] - upper[1, 3] * lower[0, 2] + upper[2, 3] * lower[0, 1]
-    )  # fmt: skip
+        upper[0, 1] * lower[2, 3]
+        - upper[0, 2] * lower[1, 3]
+        + upper[0, 3] * lower[1, 2]
+        + upper[1, 2] * lower[0, 3]
+        - upper[1, 3] * lower[0, 2]
+        + upper[2, 3] * lower[0, 1]
+    )
     c2, c1 = -2 * norm2, -8 * det3
     value = torch.full_like(norm2, 3**0.5)
     for _ in range(NEWTON_STEPS):
@@ -162,11 +166,19 @@ def best_rotation(covariance: Tensor) -> tuple[Tensor, Tensor]:
     n = [[n[min(i, j)][max(i, j)] for j in range(4)] for i in range(4)]
     value = _largest_eigenvalue(n, k.square().sum((0, 1)), det3)
     w, x, y, z = _top_quaternion(n, value).unbind(-1)
-    rotation = torch.stack([
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ])  # fmt: skip
+    rotation = torch.stack(
+        [
+            1 - 2 * (y * y + z * z),
+            2 * (x * y - w * z),
+            2 * (x * z + w * y),
+            2 * (x * y + w * z),
+            1 - 2 * (x * x + z * z),
+            2 * (y * z - w * x),
+            2 * (x * z - w * y),
+            2 * (y * z + w * x),
+            1 - 2 * (x * x + y * y),
+        ]
+    )
     return rotation.view(3, 3, *value.shape), value * size
 
 
@@ -179,9 +191,9 @@ def similarity_align(poses: Tensor, truth: Tensor) -> Tensor:
     check_pair(poses, truth)
     pose_mean, truth_mean = poses.mean(-2, keepdim=True), truth.mean(-2, keepdim=True)
     pose, target = poses - pose_mean, truth - truth_mean
-    covariance = torch.stack([
-        torch.stack([(pose[..., a] * target[..., b]).sum(-1) for b in range(3)]) for a in range(3)
-    ])  # fmt: skip
+    covariance = torch.stack(
+        [torch.stack([(pose[..., a] * target[..., b]).sum(-1) for b in range(3)]) for a in range(3)]
+    )
     rotation, trace = best_rotation(covariance)  # (3, 3, ...), (...)
     scale = trace / pose.square().sum((-2, -1)).clamp_min(torch.finfo(pose.dtype).tiny)
     transform = (rotation * scale).to(pose)[..., None]

@@ -12,11 +12,28 @@ from utils.errors import DiffPoseError
 # than rounding, on a GPU). BATCH_SIZE_PER_GPU is looked at
 # together with the number of processes, and NUM_STEPS where the learning rate depends on it.
 FREE = (
-    "OUTPUT_DIR", "WORKERS", "PIN_MEMORY", "TEST", "DATASET.ROOT", "DATASET.TESTFILE", "DATASET.VALFILE", "MODEL.NAME",
-    "TRAIN.RESUME", "TRAIN.CHECKPOINT", "TRAIN.SAVE_EVERY", "TRAIN.KEEP", "TRAIN.VALIDATE_EVERY",
-    "TRAIN.VALIDATE_FRAMES", "TRAIN.VALIDATE_HYPO", "TRAIN.VALIDATE_SUBJECTS", "TRAIN.LOG_EVERY",
-    "TRAIN.BATCH_SIZE_PER_GPU", "TRAIN.NUM_STEPS", "TRAIN.ON_DEVICE", "TRAIN.CUDA_GRAPH",
-)  # fmt: skip
+    "OUTPUT_DIR",
+    "WORKERS",
+    "PIN_MEMORY",
+    "TEST",
+    "DATASET.ROOT",
+    "DATASET.TESTFILE",
+    "DATASET.VALFILE",
+    "MODEL.NAME",
+    "TRAIN.RESUME",
+    "TRAIN.CHECKPOINT",
+    "TRAIN.SAVE_EVERY",
+    "TRAIN.KEEP",
+    "TRAIN.VALIDATE_EVERY",
+    "TRAIN.VALIDATE_FRAMES",
+    "TRAIN.VALIDATE_HYPO",
+    "TRAIN.VALIDATE_SUBJECTS",
+    "TRAIN.LOG_EVERY",
+    "TRAIN.BATCH_SIZE_PER_GPU",
+    "TRAIN.NUM_STEPS",
+    "TRAIN.ON_DEVICE",
+    "TRAIN.CUDA_GRAPH",
+)
 
 
 def run_identity(config: Config, device: torch.device, world_size: int) -> dict[str, object]:

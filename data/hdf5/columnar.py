@@ -151,9 +151,13 @@ class ColumnarWriter:
         self._level = level if heatmap_compression else None
         self._compact = compact
         self._attrs = {
-            **_DEFAULT_ATTRS, **attrs, "schema_version": SCHEMA_VERSION, "dataset": self.dataset, "layout": "columnar",
+            **_DEFAULT_ATTRS,
+            **attrs,
+            "schema_version": SCHEMA_VERSION,
+            "dataset": self.dataset,
+            "layout": "columnar",
             STORAGE_ATTRIBUTE: str(compact or AS_PUBLISHED),
-        }  # fmt: skip
+        }
         self._partial = self.path.with_name(self.path.name + ".partial")
         self._file: h5py.File | None = None
         self._disk: _KeptError | None = None
@@ -237,9 +241,13 @@ class ColumnarWriter:
             else:
                 chunk_rows = max(1, _SMALL_CHUNK_BYTES // field.row_bytes)
             column = group.create_dataset(
-                field.name, shape=(0, *field.shape), maxshape=(None, *field.shape), dtype=field.dtype,
-                chunks=(chunk_rows, *field.shape), **options,
-            )  # fmt: skip
+                field.name,
+                shape=(0, *field.shape),
+                maxshape=(None, *field.shape),
+                dtype=field.dtype,
+                chunks=(chunk_rows, *field.shape),
+                **options,
+            )
             column.attrs["unit"] = np.bytes_(field.unit.encode() or b" ")
             column.attrs["frame"] = np.bytes_(field.frame.encode() or b" ")
         return group

@@ -85,7 +85,11 @@ class CompactForm:
 def add_compact_option(parser: argparse.ArgumentParser) -> None:
     """``--compact [SHARE]``: gives a :class:`CompactForm`, None without it."""
     parser.add_argument(
-        "--compact", nargs="?", type=CompactForm.parse, const=CompactForm(), metavar="SHARE",
+        "--compact",
+        nargs="?",
+        type=CompactForm.parse,
+        const=CompactForm(),
+        metavar="SHARE",
         help="store heatmaps in a lossy, smaller form: cells below this share of their map's peak "
         f"({DEFAULT_THRESHOLD:g} if left out) are 0, mantissas have {DEFAULT_MANTISSA_BITS} bits",
-    )  # fmt: skip
+    )

@@ -116,9 +116,7 @@ def _copy_columns(table: h5py.Dataset, group: h5py.Group, path: Path, columns: l
     for name in columns:
         base, shape = table.dtype[name].subdtype or (table.dtype[name], ())
         chunk_rows = max(1, min(num_rows, _INDEX_CHUNK_BYTES // table.dtype[name].itemsize))
-        group.create_dataset(
-            name, shape=(num_rows, *shape), dtype=base, chunks=(chunk_rows, *shape), fletcher32=True
-        )  # fmt: skip
+        group.create_dataset(name, shape=(num_rows, *shape), dtype=base, chunks=(chunk_rows, *shape), fletcher32=True)
     chunk_rows = table.chunks[0] if table.chunks else 1
     block_rows = max(1, _BLOCK_BYTES // table.dtype.itemsize // chunk_rows) * chunk_rows
     fields = table.fields(columns)

@@ -222,7 +222,7 @@ def build(
             level=_COMPRESSION_LEVEL,
             compact=parameters.compact_form,
             extra_fields=(OCCLUDED_FIELD,),
-        ) as writer,  # fmt: skip
+        ) as writer,
         tqdm(total=total, unit="row", desc="benchmark", disable=not show_progress) as bar,
     ):
         write_cameras(writer, [subject for split in ("trainset", "testset") for subject in SUBJECTS["h36m"][split]])

@@ -208,8 +208,18 @@ class Motion:
         right_leg, left_leg = self.leg_points("right"), self.leg_points("left")
         right_arm, left_arm = self.arm_points("right"), self.arm_points("left")
         order = [
-            points["hip"], points["right hip"], *right_leg, points["left hip"], *left_leg,
-            points["spine"], points["thorax"], points["nose"], points["head"],
-            points["left shoulder"], *left_arm, points["right shoulder"], *right_arm,
-        ]  # fmt: skip
+            points["hip"],
+            points["right hip"],
+            *right_leg,
+            points["left hip"],
+            *left_leg,
+            points["spine"],
+            points["thorax"],
+            points["nose"],
+            points["head"],
+            points["left shoulder"],
+            *left_arm,
+            points["right shoulder"],
+            *right_arm,
+        ]
         return np.stack(order, axis=1)

@@ -18,22 +18,62 @@ HAND_SHARE, FOOT_SHARE = 0.62, 0.48
 # Positions of the 17 joints among the 32 that Human3.6M's recordings hold, and which of our 21 fills each of the 32.
 H36M_17_OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 _OURS_OF_32 = (
-    0, 1, 2, 3, 19, 19, 4, 5, 6, 20, 20, 0, 7, 8, 9, 10, 8, 11, 12, 13, 13, 17, 17, 17, 8, 14, 15, 16, 16, 18, 18, 18,
-)  # fmt: skip
+    0,
+    1,
+    2,
+    3,
+    19,
+    19,
+    4,
+    5,
+    6,
+    20,
+    20,
+    0,
+    7,
+    8,
+    9,
+    10,
+    8,
+    11,
+    12,
+    13,
+    13,
+    17,
+    17,
+    17,
+    8,
+    14,
+    15,
+    16,
+    16,
+    18,
+    18,
+    18,
+)
 RIGHT_TOE, LEFT_TOE, LEFT_HAND, RIGHT_HAND = 19, 20, 17, 18
 
 # Part, its two ends among the 21 joints, and the joints that lie in it and so are not hidden by it.
 _CAPSULES = (
-    ("thigh", 1, 2, (0, 1, 2)), ("thigh", 4, 5, (0, 4, 5)),
-    ("shank", 2, 3, (2, 3)), ("shank", 5, 6, (5, 6)),
-    ("foot", 3, RIGHT_TOE, (3,)), ("foot", 6, LEFT_TOE, (6,)),
-    ("torso", 0, 7, (0, 7, 8)), ("torso", 7, 8, (0, 7, 8)),
-    ("flank", 4, 11, (0, 4, 7, 8, 11)), ("flank", 1, 14, (0, 1, 7, 8, 14)),
-    ("neck", 8, 9, (8, 9, 10, 11, 14)), ("head", 9, 10, (8, 9, 10)),
-    ("upper_arm", 11, 12, (11, 12)), ("upper_arm", 14, 15, (14, 15)),
-    ("forearm", 12, 13, (12, 13)), ("forearm", 15, 16, (15, 16)),
-    ("hand", 13, LEFT_HAND, (13,)), ("hand", 16, RIGHT_HAND, (16,)),
-)  # fmt: skip
+    ("thigh", 1, 2, (0, 1, 2)),
+    ("thigh", 4, 5, (0, 4, 5)),
+    ("shank", 2, 3, (2, 3)),
+    ("shank", 5, 6, (5, 6)),
+    ("foot", 3, RIGHT_TOE, (3,)),
+    ("foot", 6, LEFT_TOE, (6,)),
+    ("torso", 0, 7, (0, 7, 8)),
+    ("torso", 7, 8, (0, 7, 8)),
+    ("flank", 4, 11, (0, 4, 7, 8, 11)),
+    ("flank", 1, 14, (0, 1, 7, 8, 14)),
+    ("neck", 8, 9, (8, 9, 10, 11, 14)),
+    ("head", 9, 10, (8, 9, 10)),
+    ("upper_arm", 11, 12, (11, 12)),
+    ("upper_arm", 14, 15, (14, 15)),
+    ("forearm", 12, 13, (12, 13)),
+    ("forearm", 15, 16, (15, 16)),
+    ("hand", 13, LEFT_HAND, (13,)),
+    ("hand", 16, RIGHT_HAND, (16,)),
+)
 # A line of sight is hidden only by what lies at least this far in front of the joint, mm.
 _IN_FRONT = 40.0
 

@@ -258,10 +258,14 @@ def machine(device: torch.device) -> dict:
         flags = next((line for line in lines if line.startswith("flags")), "")
         name += f" ({', '.join(flag for flag in ('avx512_bf16', 'amx_bf16') if flag in flags) or 'no bfloat16 units'})"
     return {
-        "cpu": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "device": device.type,
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None, "date": time.strftime("%Y-%m-%d"),
+        "cpu": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "date": time.strftime("%Y-%m-%d"),
         "command": " ".join(["python", "experiments/bench/bench.py", *sys.argv[1:]]),
-    }  # fmt: skip
+    }
 
 
 def main() -> int:

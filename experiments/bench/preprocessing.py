@@ -54,8 +54,12 @@ def make_recording(folder: Path, images: int) -> None:
     poses_3d = rng.uniform(-900, 4000, (frames, 96))
     for name, values in (("Poses_D2_Positions", poses_2d), ("Poses_D3_Positions_mono", poses_3d)):
         spec = {
-            "Variable": "Pose", "Data_Type": 44, "Num_Elements": 1, "Rec_Vary": True, "Dim_Sizes": list(values.shape),
-        }  # fmt: skip
+            "Variable": "Pose",
+            "Data_Type": 44,
+            "Num_Elements": 1,
+            "Rec_Vary": True,
+            "Dim_Sizes": list(values.shape),
+        }
         with CDF(str(folder / SUBJECT / name / f"{STEM}.cdf"), cdf_spec={"Majority": "row_major"}) as file:
             file.write_var(spec, var_data=values[None].astype(np.float32))
 

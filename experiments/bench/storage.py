@@ -96,8 +96,11 @@ def distribution_change(maps: np.ndarray, form: CompactForm) -> dict[str, float]
         distances.append(np.abs(chances[0] - chances[1]).sum(axis=-1) / 2)
         kept.append(flat[0].argmax(axis=-1) == flat[1].argmax(axis=-1))
     distance = np.concatenate(distances)
-    return {"tv_mean": float(distance.mean()), "tv_max": float(distance.max()),
-            "argmax_kept": float(np.concatenate(kept).mean())}  # fmt: skip
+    return {
+        "tv_mean": float(distance.mean()),
+        "tv_max": float(distance.max()),
+        "argmax_kept": float(np.concatenate(kept).mean()),
+    }
 
 
 def storage(maps: np.ndarray, forms: dict[str, CompactForm]) -> dict[str, dict[str, float]]:
@@ -112,8 +115,11 @@ def storage(maps: np.ndarray, forms: dict[str, CompactForm]) -> dict[str, dict[s
     decode_ms = decode_all(rows, maps.shape[1:])
     found = {}
     for name, chunks in rows.items():
-        found[name] = {"kib": sum(map(len, chunks)) / len(chunks) / 1024, "encode_ms": encode_ms[name],
-                       "decode_ms": decode_ms[name]}  # fmt: skip
+        found[name] = {
+            "kib": sum(map(len, chunks)) / len(chunks) / 1024,
+            "encode_ms": encode_ms[name],
+            "decode_ms": decode_ms[name],
+        }
         if name in forms:
             found[name] |= distribution_change(maps, forms[name])
     return found
@@ -159,8 +165,11 @@ def accuracy(errors: PoseErrors, maps: np.ndarray, forms: dict[str, CompactForm]
         found[name] = {}
         for key, values in errors(form(maps)).items():
             change = values - reference[key]
-            found[name] |= {key: float(values.mean()), f"{key}_change": float(change.mean()),
-                            f"{key}_change_error": float(change.std(ddof=1) / len(change) ** 0.5)}  # fmt: skip
+            found[name] |= {
+                key: float(values.mean()),
+                f"{key}_change": float(change.mean()),
+                f"{key}_change_error": float(change.std(ddof=1) / len(change) ** 0.5),
+            }
     return found
 
 
@@ -173,8 +182,12 @@ def table(found: dict) -> str:
     """What was measured, a Markdown table for each kind of maps; below, the changes of pose errors."""
     lines = []
     for kind, part in found["maps"].items():
-        lines += [f"{kind}:", "", "| form | KiB a row | encode, ms | decode, ms | TV, mean | TV, max | argmax kept |",
-                  "|---|---|---|---|---|---|---|"]  # fmt: skip
+        lines += [
+            f"{kind}:",
+            "",
+            "| form | KiB a row | encode, ms | decode, ms | TV, mean | TV, max | argmax kept |",
+            "|---|---|---|---|---|---|---|",
+        ]
         for name, row in part["storage"].items():
             cells = [name, *(f"{row[key]:.2f}" for key in ("kib", "encode_ms", "decode_ms"))]
             cells += [f"{row[key]:.4f}" if key in row else "" for key in ("tv_mean", "tv_max", "argmax_kept")]

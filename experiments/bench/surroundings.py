@@ -47,8 +47,15 @@ def dataset(device: torch.device, repeats: int) -> dict:
             opened = process.apply(_open_and_read, (large,))
         rates = []
         for _ in range(repeats):
-            batches = iter(make_loader(PoseDataset(small, show_progress=False), batch_size=BATCH, workers=WORKERS,
-                                       shuffle=True, endless=True))  # fmt: skip
+            batches = iter(
+                make_loader(
+                    PoseDataset(small, show_progress=False),
+                    batch_size=BATCH,
+                    workers=WORKERS,
+                    shuffle=True,
+                    endless=True,
+                )
+            )
             next(batches)
             start = time.perf_counter()
             for batch in itertools.islice(batches, 2 * SMALL_ROWS // BATCH):

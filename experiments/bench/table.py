@@ -77,8 +77,9 @@ def notes(found: dict) -> list[str]:
             work = sampling["hypotheses"] * GFLOP_A_HYPOTHESIS
             shares = [
                 f"{100 * work / seconds / gflops[name]:.0f} % in {name}"
-                for name, seconds in sampling["seconds"].items() if name in gflops
-            ]  # fmt: skip
+                for name, seconds in sampling["seconds"].items()
+                if name in gflops
+            ]
             lines.append(f"Sampling ({GFLOP_A_HYPOTHESIS} GFLOP a hypothesis) uses {' and '.join(shares)} of that.")
     memory = {"sampling_memory": "sampling 64 x 200 in float32", "evaluation_batch_64": "evaluation at batch 64"}
     peaks = [f"{cases[case]['peak_mb']:,.0f} MB for {what}" for case, what in memory.items() if case in cases]

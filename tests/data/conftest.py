@@ -22,11 +22,33 @@ H36M = {
     "S6": {f"Posing 2.{CAM}": 4},
     "S7": {f"WalkingDog.{CAM}": 4},
     "S8": {f"Directions.{CAM}": 4},
-    "S9": {f"{stem}.{CAM}": 4 for stem in ("Discussion 1", "Discussion 2", "Greeting", "Greeting 1", "Phoning",
-                                           "Phoning 1", "Smoking", "Smoking 1")},
-    "S11": {f"{stem}.{CAM}": 4 for stem in ("Discussion 1", "Discussion 2", "Greeting", "Greeting 2", "Phoning 2",
-                                            "Phoning 3", "Smoking", "Smoking 2")},
-}  # fmt: skip
+    "S9": {
+        f"{stem}.{CAM}": 4
+        for stem in (
+            "Discussion 1",
+            "Discussion 2",
+            "Greeting",
+            "Greeting 1",
+            "Phoning",
+            "Phoning 1",
+            "Smoking",
+            "Smoking 1",
+        )
+    },
+    "S11": {
+        f"{stem}.{CAM}": 4
+        for stem in (
+            "Discussion 1",
+            "Discussion 2",
+            "Greeting",
+            "Greeting 2",
+            "Phoning 2",
+            "Phoning 3",
+            "Smoking",
+            "Smoking 2",
+        )
+    },
+}
 
 # The list names takes by the default rule, whatever the raw files' numbers are.
 HARD_LINES = [

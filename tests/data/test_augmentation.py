@@ -76,8 +76,13 @@ def test_wider_triangles_add_their_variance():
     maps = gaussians(torch.full((1, 16, 2), 31.3))
     grid = torch.arange(64.0)
     for width in (2.0, 3.0):
-        wide = warp(maps, mirror=torch.zeros(1) > 0, scale=torch.ones(1), shift=torch.zeros(1, 16, 2),
-                    width=torch.full((1, 16), width))  # fmt: skip
+        wide = warp(
+            maps,
+            mirror=torch.zeros(1) > 0,
+            scale=torch.ones(1),
+            shift=torch.zeros(1, 16, 2),
+            width=torch.full((1, 16), width),
+        )
         marginal = wide.sum(2) / wide.sum((2, 3))[..., None]
         variance = (marginal * (grid - 31.3) ** 2).sum(-1)
         np.testing.assert_allclose(variance, 4 + (width**2 - 1) / 6, atol=0.05)

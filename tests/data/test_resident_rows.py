@@ -47,8 +47,14 @@ def test_batches_equal_those_that_are_read(dataset, workers, monkeypatch, reques
         assert torch.equal(a.likelihood, b.likelihood)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_full_memory_is_one_line_with_the_way_out(dataset, monkeypatch, error):
     def full(*parts):
         raise error

@@ -15,8 +15,12 @@ from utils.errors import DiffPoseError
 def run_folder(tmp_path_factory):
     """A run folder with an untrained small model: config.yaml and model-final.pt."""
     folder = tmp_path_factory.mktemp("run")
-    settings = ["MODEL.CONDITION_DIM=8", "MODEL.TIMESTEPS=3", "MODEL.EXTRA.NUM_SAMPLES=4",
-                "MODEL.DIFFUSION_OBJECTIVE=pred_x0"]  # fmt: skip
+    settings = [
+        "MODEL.CONDITION_DIM=8",
+        "MODEL.TIMESTEPS=3",
+        "MODEL.EXTRA.NUM_SAMPLES=4",
+        "MODEL.DIFFUSION_OBJECTIVE=pred_x0",
+    ]
     config = change_config(load_config(ROOT / "diffpose.yaml"), settings)
     save_config(config, folder / "config.yaml")
     torch.manual_seed(0)

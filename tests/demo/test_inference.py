@@ -44,8 +44,18 @@ def demo(run_folder, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(PoseEstimator, "detector", property(lambda self: FakeDetector()))
 
     def run(*args):
-        command = ["inference.py", "--config", run_folder / "config.yaml", "--output", tmp_path / "out",
-                   "--device", "cpu", "--num_hypotheses", "6", *args]  # fmt: skip
+        command = [
+            "inference.py",
+            "--config",
+            run_folder / "config.yaml",
+            "--output",
+            tmp_path / "out",
+            "--device",
+            "cpu",
+            "--num_hypotheses",
+            "6",
+            *args,
+        ]
         monkeypatch.setattr(sys, "argv", [str(part) for part in command])
         with pytest.raises(SystemExit) as stop:
             run_script(inference.main)
@@ -223,11 +233,24 @@ def test_output_that_cannot_be_written(demo, tmp_path):
 
 
 def test_detector_not_fetched_and_no_network(tmp_path):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PIP_NO_INDEX": "1", "PIP_INDEX_URL": "",
-                   "PYTHONPATH": str(ROOT)}  # fmt: skip
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PIP_NO_INDEX": "1",
+        "PIP_INDEX_URL": "",
+        "PYTHONPATH": str(ROOT),
+    }
     environment.pop("PIP_FIND_LINKS", None)
-    command = [sys.executable, ROOT / "demo" / "inference.py", "--input", picture(tmp_path / "a.png"), "--detector",
-               "embedded", "--output", tmp_path / "out"]  # fmt: skip
+    command = [
+        sys.executable,
+        ROOT / "demo" / "inference.py",
+        "--input",
+        picture(tmp_path / "a.png"),
+        "--detector",
+        "embedded",
+        "--output",
+        tmp_path / "out",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert result.returncode == 2
     assert "not fetched yet" in result.stderr
@@ -237,8 +260,20 @@ def test_detector_not_fetched_and_no_network(tmp_path):
 def test_the_real_thing_on_a_video_frame(walker, tmp_path):
     """The shipped weights and the embedded detector, by the command: facing and sides as the detector sees them."""
     cv2.imwrite(str(tmp_path / "walker.png"), walker[..., ::-1])
-    command = [sys.executable, ROOT / "demo" / "inference.py", "--input", tmp_path / "walker.png", "--output",
-               tmp_path / "out", "--num_hypotheses", "20", "--detector", "embedded", "--device", "cpu"]  # fmt: skip
+    command = [
+        sys.executable,
+        ROOT / "demo" / "inference.py",
+        "--input",
+        tmp_path / "walker.png",
+        "--output",
+        tmp_path / "out",
+        "--num_hypotheses",
+        "20",
+        "--detector",
+        "embedded",
+        "--device",
+        "cpu",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr

@@ -63,8 +63,11 @@ def test_a_box_finds_whom_the_search_overlooks(estimator, walker):
 
 
 def test_the_readmes_lines(walker, tmp_path, monkeypatch):
-    block = next(text for text in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-                 if "PoseEstimator" in text)  # fmt: skip
+    block = next(
+        text
+        for text in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+        if "PoseEstimator" in text
+    )
     assert len([line for line in block.splitlines() if line]) == 3
     (tmp_path / "person.jpg").write_bytes(jpeg(walker[..., ::-1]))
     monkeypatch.chdir(tmp_path)

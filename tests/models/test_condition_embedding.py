@@ -76,9 +76,13 @@ def test_fast_equals_plain(heatmaps, pos_emb, norm_method, options):
     sampler = HeatmapSampler(num_samples=9, norm_method=norm_method, with_argmax=options != {})
     candidates = sampler(heatmaps, 3, FrameDraws(0, [4, 5]))
     plain = plain_condition(
-        module, candidates.positions, candidates.likelihood, pos_emb=pos_emb,
-        scaled=options.get("scale_by_likelihood", True), per_joint=options.get("per_joint_output", False),
-    )  # fmt: skip
+        module,
+        candidates.positions,
+        candidates.likelihood,
+        pos_emb=pos_emb,
+        scaled=options.get("scale_by_likelihood", True),
+        per_joint=options.get("per_joint_output", False),
+    )
     fast = module(candidates.rows())
     assert fast.shape == (6, 128)
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))

@@ -13,11 +13,20 @@ from utils.randomness import StepDraws
 
 
 def build(objective="pred_noise", loss="l2", timesteps=25, **train):
-    return build_model(parse_config({
-        "MODEL": {"CONDITION_TYPE": "pose_2d", "CONDITION_DIM": 32, "TIMESTEPS": timesteps,
-                  "DIFFUSION_OBJECTIVE": objective},
-        "LOSS": {"LOSS_TYPE": loss}, "TRAIN": {"SCALE_3D_POSE": 10} | train,
-    }))  # fmt: skip
+    return build_model(
+        parse_config(
+            {
+                "MODEL": {
+                    "CONDITION_TYPE": "pose_2d",
+                    "CONDITION_DIM": 32,
+                    "TIMESTEPS": timesteps,
+                    "DIFFUSION_OBJECTIVE": objective,
+                },
+                "LOSS": {"LOSS_TYPE": loss},
+                "TRAIN": {"SCALE_3D_POSE": 10} | train,
+            }
+        )
+    )
 
 
 def test_cosine_schedule_follows_its_formula():

@@ -13,14 +13,20 @@ from tests.support.helpers import RecordedDraws, deterministic_weights
 from utils.config import parse_config
 
 MAIN = {
-    "CONDITION_TYPE": "embedded_poseformer", "CONDITION_DIM": 128, "CONDITION_KEY": "heatmaps", "TIMESTEPS": 25,
+    "CONDITION_TYPE": "embedded_poseformer",
+    "CONDITION_DIM": 128,
+    "CONDITION_KEY": "heatmaps",
+    "TIMESTEPS": 25,
     "EXTRA": {"NUM_SAMPLES": 32, "SAMPLEABLE": True, "POS_EMB": "channel", "OLD": False, "PROJ_POS_EMB": True},
-}  # fmt: skip
+}
 CONCAT = {
-    "CONDITION_TYPE": "heatmap_sampling_concatenated", "CONDITION_DIM": -1, "CONDITION_KEY": "heatmaps",
-    "TIMESTEPS": 25, "DENOISER_TYPE": "base_concat",
+    "CONDITION_TYPE": "heatmap_sampling_concatenated",
+    "CONDITION_DIM": -1,
+    "CONDITION_KEY": "heatmaps",
+    "TIMESTEPS": 25,
+    "DENOISER_TYPE": "base_concat",
     "EXTRA": {"NUM_SAMPLES": 32, "CONDITION_ORDERED_SAMPLES": True, "NORM_METHOD": "mean_std"},
-}  # fmt: skip
+}
 CASES = {
     "diffpose": {"MODEL": MAIN, "LOSS": {"LOSS_TYPE": "l2"}},
     "diffpose_pred_x0": {"MODEL": MAIN | {"DIFFUSION_OBJECTIVE": "pred_x0"}, "LOSS": {"LOSS_TYPE": "l1"}},

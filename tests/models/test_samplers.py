@@ -16,9 +16,13 @@ HYPOTHESES = 7
 def build(**model):
     extra = {"NUM_SAMPLES": 6, "SAMPLEABLE": True, "POS_EMB": "channel", "OLD": False, "PROJ_POS_EMB": True}
     section = {
-        "CONDITION_TYPE": "embedded_poseformer", "CONDITION_DIM": 16, "CONDITION_KEY": "heatmaps", "TIMESTEPS": 5,
-        "DIFFUSION_OBJECTIVE": "pred_x0", "EXTRA": extra | model.pop("EXTRA", {}),
-    }  # fmt: skip
+        "CONDITION_TYPE": "embedded_poseformer",
+        "CONDITION_DIM": 16,
+        "CONDITION_KEY": "heatmaps",
+        "TIMESTEPS": 5,
+        "DIFFUSION_OBJECTIVE": "pred_x0",
+        "EXTRA": extra | model.pop("EXTRA", {}),
+    }
     return deterministic_weights(build_model(parse_config({"MODEL": section | model, "TRAIN": {"SCALE_3D_POSE": 10}})))
 
 
@@ -31,11 +35,13 @@ VARIANTS = {
     "no_replacement": {"EXTRA": {"NO_REPLACEMENT": True}},
     "full_heatmap": {"EXTRA": {"FULL_HEATMAP": True}},
     "concatenation": {
-        "CONDITION_TYPE": "heatmap_sampling_concatenated", "CONDITION_DIM": -1, "DENOISER_TYPE": "base_concat",
+        "CONDITION_TYPE": "heatmap_sampling_concatenated",
+        "CONDITION_DIM": -1,
+        "DENOISER_TYPE": "base_concat",
         "EXTRA": {"CONCAT_LIKELIHOOD": True, "CONDITION_ORDERED_SAMPLES": True},
     },
     "pose_2d": {"CONDITION_TYPE": "pose_2d", "CONDITION_KEY": "p2d_hrnet", "CONDITION_DIM": 32},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

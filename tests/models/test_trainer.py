@@ -14,9 +14,12 @@ from utils.errors import DiffPoseError
 from utils.randomness import seed_of
 
 MODEL = {
-    "CONDITION_TYPE": "embedded_poseformer", "CONDITION_DIM": 8, "CONDITION_KEY": "heatmaps", "TIMESTEPS": 25,
+    "CONDITION_TYPE": "embedded_poseformer",
+    "CONDITION_DIM": 8,
+    "CONDITION_KEY": "heatmaps",
+    "TIMESTEPS": 25,
     "EXTRA": {"NUM_SAMPLES": 4, "SAMPLEABLE": True, "POS_EMB": "channel", "OLD": False, "DROP_METHOD": "any"},
-}  # fmt: skip
+}
 
 
 def config(**train):

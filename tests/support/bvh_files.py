@@ -8,19 +8,30 @@ import numpy as np
 # Joint: parent and offset in cm. The body faces +z, its left is +x, y is up.
 SKELETON = {
     "hips": (None, (0, 0, 0)),
-    "spine": ("hips", (0, 12, 0)), "chest": ("spine", (0, 20, 0)), "neck": ("chest", (0, 20, 0)),
-    "head": ("neck", (0, 12, 2)), "head end": ("head", (0, 16, 0)),
-    "left clavicle": ("chest", (2, 15, 0)), "left shoulder": ("left clavicle", (15, 0, 0)),
-    "left elbow": ("left shoulder", (28, 0, 0)), "left wrist": ("left elbow", (25, 0, 0)),
+    "spine": ("hips", (0, 12, 0)),
+    "chest": ("spine", (0, 20, 0)),
+    "neck": ("chest", (0, 20, 0)),
+    "head": ("neck", (0, 12, 2)),
+    "head end": ("head", (0, 16, 0)),
+    "left clavicle": ("chest", (2, 15, 0)),
+    "left shoulder": ("left clavicle", (15, 0, 0)),
+    "left elbow": ("left shoulder", (28, 0, 0)),
+    "left wrist": ("left elbow", (25, 0, 0)),
     "left hand end": ("left wrist", (15, 0, 0)),
-    "right clavicle": ("chest", (-2, 15, 0)), "right shoulder": ("right clavicle", (-15, 0, 0)),
-    "right elbow": ("right shoulder", (-28, 0, 0)), "right wrist": ("right elbow", (-25, 0, 0)),
+    "right clavicle": ("chest", (-2, 15, 0)),
+    "right shoulder": ("right clavicle", (-15, 0, 0)),
+    "right elbow": ("right shoulder", (-28, 0, 0)),
+    "right wrist": ("right elbow", (-25, 0, 0)),
     "right hand end": ("right wrist", (-15, 0, 0)),
-    "left hip": ("hips", (10, -4, 0)), "left knee": ("left hip", (0, -42, 0)),
-    "left ankle": ("left knee", (0, -41, 0)), "left toe end": ("left ankle", (0, -6, 14)),
-    "right hip": ("hips", (-10, -4, 0)), "right knee": ("right hip", (0, -42, 0)),
-    "right ankle": ("right knee", (0, -41, 0)), "right toe end": ("right ankle", (0, -6, 14)),
-}  # fmt: skip
+    "left hip": ("hips", (10, -4, 0)),
+    "left knee": ("left hip", (0, -42, 0)),
+    "left ankle": ("left knee", (0, -41, 0)),
+    "left toe end": ("left ankle", (0, -6, 14)),
+    "right hip": ("hips", (-10, -4, 0)),
+    "right knee": ("right hip", (0, -42, 0)),
+    "right ankle": ("right knee", (0, -41, 0)),
+    "right toe end": ("right ankle", (0, -6, 14)),
+}
 
 
 def _sided(**parts: str) -> dict[str, str]:
@@ -29,33 +40,74 @@ def _sided(**parts: str) -> dict[str, str]:
 
 
 _MOTION_BUILDER = {
-    "hips": "Hips", "spine": "Spine", "chest": "Spine1", "neck": "Neck", "head": "Head",
-    **_sided(clavicle="*Shoulder", shoulder="*Arm", elbow="*ForeArm", wrist="*Hand", hip="*UpLeg", knee="*Leg",
-             ankle="*Foot"),
-}  # fmt: skip
+    "hips": "Hips",
+    "spine": "Spine",
+    "chest": "Spine1",
+    "neck": "Neck",
+    "head": "Head",
+    **_sided(
+        clavicle="*Shoulder", shoulder="*Arm", elbow="*ForeArm", wrist="*Hand", hip="*UpLeg", knee="*Leg", ankle="*Foot"
+    ),
+}
 NAMINGS = {
     "motion builder, LAFAN1": _MOTION_BUILDER,
     "CMU": {**_MOTION_BUILDER, "spine": "LowerBack", "chest": "Spine", "neck": "Neck1"},
     "Mixamo": {joint: f"mixamorig:{name}" for joint, name in _MOTION_BUILDER.items()},
     "mocapbank": {
-        "hips": "Hips", "spine": "Chest", "chest": "Chest2", "neck": "Neck", "head": "Head",
-        **_sided(clavicle="*Collar", shoulder="*Shoulder", elbow="*Elbow", wrist="*Wrist", hip="*Hip", knee="*Knee",
-                 ankle="*Ankle"),
+        "hips": "Hips",
+        "spine": "Chest",
+        "chest": "Chest2",
+        "neck": "Neck",
+        "head": "Head",
+        **_sided(
+            clavicle="*Collar",
+            shoulder="*Shoulder",
+            elbow="*Elbow",
+            wrist="*Wrist",
+            hip="*Hip",
+            knee="*Knee",
+            ankle="*Ankle",
+        ),
     },
     "biped": {
-        "hips": "Bip01 Pelvis", "spine": "Bip01 Spine", "chest": "Bip01 Spine1", "neck": "Bip01 Neck",
+        "hips": "Bip01 Pelvis",
+        "spine": "Bip01 Spine",
+        "chest": "Bip01 Spine1",
+        "neck": "Bip01 Neck",
         "head": "Bip01 Head",
-        **{joint: name.replace("Left", "L ").replace("Right", "R ") for joint, name in
-           _sided(clavicle="Bip01 *Clavicle", shoulder="Bip01 *UpperArm", elbow="Bip01 *Forearm", wrist="Bip01 *Hand",
-                  hip="Bip01 *Thigh", knee="Bip01 *Calf", ankle="Bip01 *Foot").items()},
+        **{
+            joint: name.replace("Left", "L ").replace("Right", "R ")
+            for joint, name in _sided(
+                clavicle="Bip01 *Clavicle",
+                shoulder="Bip01 *UpperArm",
+                elbow="Bip01 *Forearm",
+                wrist="Bip01 *Hand",
+                hip="Bip01 *Thigh",
+                knee="Bip01 *Calf",
+                ankle="Bip01 *Foot",
+            ).items()
+        },
     },
     "side at the end": {
-        "hips": "pelvis", "spine": "spine", "chest": "chest", "neck": "neck", "head": "head",
-        **{joint: name.replace("Left", "L").replace("Right", "R") for joint, name in
-           _sided(clavicle="clavicle.*", shoulder="upper_arm.*", elbow="forearm.*", wrist="hand.*", hip="thigh.*",
-                  knee="shin.*", ankle="foot.*").items()},
+        "hips": "pelvis",
+        "spine": "spine",
+        "chest": "chest",
+        "neck": "neck",
+        "head": "head",
+        **{
+            joint: name.replace("Left", "L").replace("Right", "R")
+            for joint, name in _sided(
+                clavicle="clavicle.*",
+                shoulder="upper_arm.*",
+                elbow="forearm.*",
+                wrist="hand.*",
+                hip="thigh.*",
+                knee="shin.*",
+                ankle="foot.*",
+            ).items()
+        },
     },
-}  # fmt: skip
+}
 
 
 def walk(frames: int, *, rate: float = 50.0, speed: float = 0.0) -> dict[str, np.ndarray]:

@@ -18,9 +18,12 @@ from utils.randomness import seed_of
 BATCH = 8
 STEPS = 50
 MODEL = {
-    "CONDITION_TYPE": "embedded_poseformer", "CONDITION_DIM": 2, "CONDITION_KEY": "heatmaps", "TIMESTEPS": 25,
+    "CONDITION_TYPE": "embedded_poseformer",
+    "CONDITION_DIM": 2,
+    "CONDITION_KEY": "heatmaps",
+    "TIMESTEPS": 25,
     "EXTRA": {"NUM_SAMPLES": 4, "SAMPLEABLE": True, "POS_EMB": "channel", "OLD": False, "DROP_METHOD": "any"},
-}  # fmt: skip
+}
 
 
 def batches(processes):

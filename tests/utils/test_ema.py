@@ -41,8 +41,13 @@ def test_state_round_trip_and_published_names():
             model.weight.add_(0.1)
     state = ema.state_dict()
     assert set(state) == {
-        "initted", "step", "online_model.weight", "online_model.bias", "ema_model.weight", "ema_model.bias",
-    }  # fmt: skip
+        "initted",
+        "step",
+        "online_model.weight",
+        "online_model.bias",
+        "ema_model.weight",
+        "ema_model.bias",
+    }
     assert bool(state["initted"])
     other = Ema(nn.Linear(2, 2))
     other.load_state_dict({**state, "step": torch.tensor([111])})  # the published form has shape (1,)

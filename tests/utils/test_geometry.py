@@ -134,8 +134,11 @@ def test_camera():
     camera = world_to_camera(points, rotation=rotation, translation=centre)
     torch.testing.assert_close(camera @ rotation + centre, points, rtol=1e-5, atol=1e-2)
     assert world_to_camera(centre, rotation=rotation, translation=centre).abs().max() < 1e-3
-    pixels = project(torch.tensor([[0.0, 0.0, 10.0], [1.0, 2.0, 4.0]]),
-                     focal=torch.tensor([1145.0, 1143.0]), centre=torch.tensor([512.0, 515.0]))  # fmt: skip
+    pixels = project(
+        torch.tensor([[0.0, 0.0, 10.0], [1.0, 2.0, 4.0]]),
+        focal=torch.tensor([1145.0, 1143.0]),
+        centre=torch.tensor([512.0, 515.0]),
+    )
     torch.testing.assert_close(pixels, torch.tensor([[512.0, 515.0], [512 + 1145 / 4, 515 + 1143 / 2]]))
 
 

@@ -47,8 +47,9 @@ def _reduced(scores: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {row: _stacked({key: rows[row] for key, rows in reduced.items()}) for row in reduced["mpjpe"]}
 
 
-def _score_chunk(hypotheses: Tensor, truth: Tensor, singles: dict[str, Tensor], blind: Tensor | None,
-                 skeleton: Skeleton) -> FrameScores:  # fmt: skip
+def _score_chunk(
+    hypotheses: Tensor, truth: Tensor, singles: dict[str, Tensor], blind: Tensor | None, skeleton: Skeleton
+) -> FrameScores:
     number = hypotheses.shape[1]
     # The single poses ride along as further hypotheses: one pass costs less than two.
     poses = coordinate_major(torch.cat((hypotheses, torch.stack(list(singles.values()), dim=1)), dim=1))
@@ -81,9 +82,17 @@ def _concatenate(parts: list[FrameScores]) -> FrameScores:
     )
 
 
-def score_frames(hypotheses_mm: Tensor, z0_mm: Tensor | None, gt_mm: Tensor, skeleton: Skeleton, *,
-                 estimators: Mapping[str, Estimator] | None = None, heatmaps: Tensor | None = None,
-                 blind_mean_pose: Tensor | None = None, blind_mm: Tensor | None = None) -> FrameScores:  # fmt: skip
+def score_frames(
+    hypotheses_mm: Tensor,
+    z0_mm: Tensor | None,
+    gt_mm: Tensor,
+    skeleton: Skeleton,
+    *,
+    estimators: Mapping[str, Estimator] | None = None,
+    heatmaps: Tensor | None = None,
+    blind_mean_pose: Tensor | None = None,
+    blind_mm: Tensor | None = None,
+) -> FrameScores:
     """Score B frames; all poses root-centred, mm, evaluation frame, on one device.
 
     Args:

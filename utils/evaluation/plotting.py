@@ -55,8 +55,9 @@ def _limb_colour(bone: tuple[int, int], skeleton: Skeleton) -> str:
     return LEFT_COLOUR if bone[1] in skeleton.left else MIDDLE_COLOUR
 
 
-def _draw_poses(axes: "Axes", poses: np.ndarray, skeleton: Skeleton, *, colour: str | None, alpha: float,
-                width: float) -> None:  # fmt: skip
+def _draw_poses(
+    axes: "Axes", poses: np.ndarray, skeleton: Skeleton, *, colour: str | None, alpha: float, width: float
+) -> None:
     """Draw poses (P, J, 2) as bones; one line collection, however many there are."""
     from matplotlib.collections import LineCollection
 
@@ -88,8 +89,9 @@ def _draw_view(axes: "Axes", sample: PictureSample, skeleton: Skeleton, view: tu
     axes.set_axisbelow(True)
 
 
-def plot_hypotheses(path: str | Path, samples: Sequence[PictureSample], skeleton: Skeleton, *,
-                    max_hypotheses: int = 40) -> Path:  # fmt: skip
+def plot_hypotheses(
+    path: str | Path, samples: Sequence[PictureSample], skeleton: Skeleton, *, max_hypotheses: int = 40
+) -> Path:
     """One row a frame: summed heatmaps (where given), front and side view of hypotheses against the truth.
 
     Limbs of hypotheses are coloured by side; the truth is black. Raises ValueError without samples, DiffPoseError when
@@ -138,8 +140,13 @@ def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
             curve, colour = result.best_of_n[key], SPLIT_COLOURS[i % len(SPLIT_COLOURS)]
             axes.plot(range(1, len(curve) + 1), curve, color=colour, label=f"{result.info.split}: best of N (oracle)")
             if "mean_pose" in result.rows:
-                axes.axhline(result.rows["mean_pose"][key], color=colour, linestyle="--", linewidth=1,
-                             label=f"{result.info.split}: mean pose (usable)")  # fmt: skip
+                axes.axhline(
+                    result.rows["mean_pose"][key],
+                    color=colour,
+                    linestyle="--",
+                    linewidth=1,
+                    label=f"{result.info.split}: mean pose (usable)",
+                )
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.set_xlabel("number of hypotheses N")

@@ -82,9 +82,12 @@ class PredictionWriter:
             for name, values in columns.items():
                 per_chunk = max(1, POSES_PER_HDF5_CHUNK // (values.shape[1] if name == "hypotheses" else 1))
                 group.create_dataset(
-                    name, shape=(0, *values.shape[1:]), maxshape=(None, *values.shape[1:]), dtype=values.dtype,
+                    name,
+                    shape=(0, *values.shape[1:]),
+                    maxshape=(None, *values.shape[1:]),
+                    dtype=values.dtype,
                     chunks=(per_chunk, *values.shape[1:]),
-                )  # fmt: skip
+                )
         if set(columns) != set(group):
             raise ValueError(f"batches of one file need the same fields: {sorted(group)}, got {sorted(columns)}")
         start = len(group["row"])
@@ -204,8 +207,9 @@ class PredictionFile:
         """Those of ``rows`` that have no prediction."""
         return np.setdiff1d(rows, self.rows)
 
-    def batches(self, *, batch_size: int = 64, rows: np.ndarray | None = None,
-                gt_mm: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+    def batches(
+        self, *, batch_size: int = 64, rows: np.ndarray | None = None, gt_mm: np.ndarray | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
         """Batches for :func:`utils.evaluation.evaluate`, in the order of the file.
 
         Args:

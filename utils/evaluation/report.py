@@ -108,13 +108,19 @@ def _header(result: SplitResult) -> list[str]:
     if averaging == BY_ACTION:
         averaging += f" ({_count(len(result.groups), 'group')})"
     facts = [
-        _count(result.num_frames, "frame"), f"stride {info.stride}",
+        _count(result.num_frames, "frame"),
+        f"stride {info.stride}",
         _count(result.num_hypotheses, "hypothesis", "hypotheses"),
-        f"joints {result.skeleton} ({len(result.joints)})", f"averaged {averaging}",
+        f"joints {result.skeleton} ({len(result.joints)})",
+        f"averaged {averaging}",
         f"skipped rows {len(result.skipped_rows)}",
-    ]  # fmt: skip
-    origin = [f"seed {info.seed}" if info.seed is not None else "", info.weights and f"weights {info.weights}",
-              f"precision {info.precision}", info.checkpoint and f"checkpoint {info.checkpoint}"]  # fmt: skip
+    ]
+    origin = [
+        f"seed {info.seed}" if info.seed is not None else "",
+        info.weights and f"weights {info.weights}",
+        f"precision {info.precision}",
+        info.checkpoint and f"checkpoint {info.checkpoint}",
+    ]
     lines = [title, f"source: {info.source}", ", ".join(facts), ", ".join(filter(None, origin)), *info.notes]
     if result.missing_groups:
         lines.append(f"not in the average, no frame of: {', '.join(result.missing_groups)}")
@@ -169,10 +175,17 @@ def published_table(results: Sequence[SplitResult]) -> list[str]:
         for p in PUBLISHED
     ]
     best = hard.rows["best"] if hard else None
-    lines.append([
-        "ours", _pair(errors(full, "best")), _pair(errors(full, "zero_noise")), _pair(errors(hard, "best")),
-        f"{100 * best['pck']:.1f}" if best else "-", f"{best['cps']:.1f}" if best else "-", "this run",
-    ])  # fmt: skip
+    lines.append(
+        [
+            "ours",
+            _pair(errors(full, "best")),
+            _pair(errors(full, "zero_noise")),
+            _pair(errors(hard, "best")),
+            f"{100 * best['pck']:.1f}" if best else "-",
+            f"{best['cps']:.1f}" if best else "-",
+            "this run",
+        ]
+    )
     head = ["best of N, MPJPE / PA mm", "H36M", "H36M zero-noise", "H36MA", "PCK %", "CPS mm", "source"]
     text = ["Published results on Human3.6M beside ours", *_table(head, lines)]
     seeds = "; ".join(f"{c.seed}: {c.h36m_pa_mpjpe:.3f} / {c.hard_pa_mpjpe:.3f}" for c in RELEASED_CHECKPOINTS)

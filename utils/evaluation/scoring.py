@@ -158,8 +158,14 @@ def _summarise_subsets(totals: _Totals, subsets: Mapping[str, Collection[int]]) 
     return found
 
 
-def _summarise(totals: _Totals, info: SplitInfo, averaging: str, expected: Sequence[str],
-               subsets: Mapping[str, Collection[int]], skipped: list[int]) -> SplitResult:  # fmt: skip
+def _summarise(
+    totals: _Totals,
+    info: SplitInfo,
+    averaging: str,
+    expected: Sequence[str],
+    subsets: Mapping[str, Collection[int]],
+    skipped: list[int],
+) -> SplitResult:
     names = [name for name in dict.fromkeys([*expected, *sorted(set(totals.groups))]) if name in totals.curves]
     number = np.array([names.index(group) for group in totals.groups])
     frames_in = np.bincount(number, minlength=len(names))
@@ -205,11 +211,20 @@ def _check_finite(name: str, poses: Tensor, rows: np.ndarray, split: str) -> Non
         raise DiffPoseError(f"split '{split}', row {row}: {name} holds a number that is not finite; nothing was scored")
 
 
-def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
-             groups: Mapping[int, str] | None = None, averaging: str = BY_FRAME,
-             expected_groups: Sequence[str] = (), subsets: Mapping[str, Collection[int]] | None = None,
-             blind: ImageBlindBaseline | None = None, estimators: Mapping[str, Estimator] | None = None,
-             skipped_rows: Sequence[int] = (), processes: Processes = SINGLE) -> SplitResult | None:  # fmt: skip
+def evaluate(
+    batches: Iterable[Mapping],
+    *,
+    skeleton: Skeleton,
+    info: SplitInfo,
+    groups: Mapping[int, str] | None = None,
+    averaging: str = BY_FRAME,
+    expected_groups: Sequence[str] = (),
+    subsets: Mapping[str, Collection[int]] | None = None,
+    blind: ImageBlindBaseline | None = None,
+    estimators: Mapping[str, Estimator] | None = None,
+    skipped_rows: Sequence[int] = (),
+    processes: Processes = SINGLE,
+) -> SplitResult | None:
     """Score a stream of batches; memory does not grow with frames x H x J.
 
     Args:
@@ -258,9 +273,15 @@ def evaluate(batches: Iterable[Mapping], *, skeleton: Skeleton, info: SplitInfo,
         if unknown:
             raise DiffPoseError(f"split '{info.split}': row {unknown[0]} is not among the rows of the data file")
         frames = score_frames(
-            poses["hypotheses_mm"], poses.get("z0_mm"), poses["gt_mm"], skeleton, estimators=estimators,
-            heatmaps=heatmaps, blind_mean_pose=blind and blind.mean_pose, blind_mm=blind and blind.draw(rows),
-        )  # fmt: skip
+            poses["hypotheses_mm"],
+            poses.get("z0_mm"),
+            poses["gt_mm"],
+            skeleton,
+            estimators=estimators,
+            heatmaps=heatmaps,
+            blind_mean_pose=blind and blind.mean_pose,
+            blind_mm=blind and blind.draw(rows),
+        )
         totals.add(frames, rows.tolist(), [ALL_FRAMES if groups is None else groups[row] for row in rows.tolist()])
     collected = processes.gather((totals, skipped))
     if not processes.is_main:

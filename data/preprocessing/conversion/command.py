@@ -147,8 +147,11 @@ def preprocess(source: Source, description: str, arguments: Sequence[str] | None
     model = load_hrnet(job.weights)
     recordings = source.recordings(options.input_dir, job.subjects)
     compression, _, level = options.compression.partition("-")
-    storage = {"heatmap_compression": None if compression == "none" else compression, "level": int(level or 0),
-               "compact": options.compact}  # fmt: skip
+    storage = {
+        "heatmap_compression": None if compression == "none" else compression,
+        "level": int(level or 0),
+        "compact": options.compact,
+    }
     encode = partial(encode_heatmap, level=int(level) if level else None, compact=options.compact)
     with PartFolder(job.output, dataset=source.dataset, settings=job.settings, **storage) as parts:
         left = [recording for recording in recordings if not parts.is_done(recording)]
@@ -158,8 +161,16 @@ def preprocess(source: Source, description: str, arguments: Sequence[str] | None
             parts.path(recording).unlink(missing_ok=True)
         detector = Detector(model, device=device, precision=options.precision)
         workers, batch_size = _amounts(options, device.type)
-        _detect(left, len(recordings), parts, detector, workers=workers, batch_size=batch_size, limit=options.limit,
-                encode=encode)  # fmt: skip
+        _detect(
+            left,
+            len(recordings),
+            parts,
+            detector,
+            workers=workers,
+            batch_size=batch_size,
+            limit=options.limit,
+            encode=encode,
+        )
         num_rows, num_hard = _assemble(source, job, recordings, parts, options)
         parts.remove(recordings)
     hard = f"{num_hard} hard ({HARD_SUBSET_RULE})"

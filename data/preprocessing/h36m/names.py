@@ -17,19 +17,36 @@ _1_AND_2 = {"1": "1", "2": "0"}
 _2_AND_3 = {"2": "1", "3": "0"}
 _TAKES = {
     **dict.fromkeys(
-        [("S1", "Eating"), ("S1", "SittingDown"), ("S5", "Photo"), ("S6", "Posing"), ("S7", "Phoning"),
-         ("S11", "Greeting"), ("S11", "Smoking")],
+        [
+            ("S1", "Eating"),
+            ("S1", "SittingDown"),
+            ("S5", "Photo"),
+            ("S6", "Posing"),
+            ("S7", "Phoning"),
+            ("S11", "Greeting"),
+            ("S11", "Smoking"),
+        ],
         _SECOND_IS_2,
     ),
     ("S6", "Waiting"): _SECOND_IS_3,
     **dict.fromkeys(
-        [("S1", "Sitting"), ("S5", "Directions"), ("S5", "Greeting"), ("S5", "Waiting"), ("S6", "Eating"),
-         ("S6", "Sitting"), ("S7", "Waiting"), ("S7", "Walking"), ("S8", "WalkTogether"), ("S9", "Discussion"),
-         ("S11", "Discussion")],
+        [
+            ("S1", "Sitting"),
+            ("S5", "Directions"),
+            ("S5", "Greeting"),
+            ("S5", "Waiting"),
+            ("S6", "Eating"),
+            ("S6", "Sitting"),
+            ("S7", "Waiting"),
+            ("S7", "Walking"),
+            ("S8", "WalkTogether"),
+            ("S9", "Discussion"),
+            ("S11", "Discussion"),
+        ],
         _1_AND_2,
     ),
     **dict.fromkeys([("S5", "Discussion"), ("S11", "Phoning")], _2_AND_3),
-}  # fmt: skip
+}
 
 
 class Name(NamedTuple):

@@ -27,8 +27,9 @@ MAX_MAGNITUDE = 1e7
 _NAME_LENGTH = 100
 _BLOCK_MATRICES = 100_000
 
-_CHANNELS = {f"{axis}{kind}".lower(): (kind, number)
-             for kind in ("position", "rotation") for number, axis in enumerate("XYZ")}  # fmt: skip
+_CHANNELS = {
+    f"{axis}{kind}".lower(): (kind, number) for kind in ("position", "rotation") for number, axis in enumerate("XYZ")
+}
 
 
 @dataclass(frozen=True)

@@ -130,9 +130,10 @@ def _tested(
         tested = []
         for name, origin in zip(names, origins, strict=True):
             hits = [
-                pattern for pattern in patterns
+                pattern
+                for pattern in patterns
                 if any(fnmatch.fnmatchcase(text, pattern) for text in (name, name.rsplit("/", 1)[-1], origin))
-            ]  # fmt: skip
+            ]
             used.update(dict.fromkeys(hits, True))
             tested.append(bool(hits))
         idle = [pattern for pattern, hit in used.items() if not hit]

@@ -125,12 +125,24 @@ def h36m_joints(points: np.ndarray, motion: BvhMotion, parts: Mapping[str, int])
     top, head_top = _head_top(points, motion, parts, hip, thorax, limb)
     head = [limb["head"]] if "head" in limb else []
     order = [
-        hip, limb["right_hip"], limb["right_knee"], limb["right_ankle"],
-        limb["left_hip"], limb["left_knee"], limb["left_ankle"],
-        _along([hip, *spine, thorax], _SPINE_SHARE), thorax, _along([thorax, *head, top], _NECK_SHARE), top,
-        limb["left_shoulder"], limb["left_elbow"], limb["left_wrist"],
-        limb["right_shoulder"], limb["right_elbow"], limb["right_wrist"],
-    ]  # fmt: skip
+        hip,
+        limb["right_hip"],
+        limb["right_knee"],
+        limb["right_ankle"],
+        limb["left_hip"],
+        limb["left_knee"],
+        limb["left_ankle"],
+        _along([hip, *spine, thorax], _SPINE_SHARE),
+        thorax,
+        _along([thorax, *head, top], _NECK_SHARE),
+        top,
+        limb["left_shoulder"],
+        limb["left_elbow"],
+        limb["left_wrist"],
+        limb["right_shoulder"],
+        limb["right_elbow"],
+        limb["right_wrist"],
+    ]
     return np.stack(order, axis=1), head_top
 
 

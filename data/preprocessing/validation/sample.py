@@ -78,8 +78,9 @@ def file_facts(path: Path, dataset: str | None) -> FileFacts:
             for name, default in (("hard_subset", "not stated"), (STORAGE_ATTRIBUTE, AS_PUBLISHED))
         )
         layout = "columnar" if isinstance(split, h5py.Group) else "published"
-    return FileFacts(path=path, dataset=asked, splits=tuple(found), layout=layout, hard_rule=rule,
-                     heatmap_storage=storage)  # fmt: skip
+    return FileFacts(
+        path=path, dataset=asked, splits=tuple(found), layout=layout, hard_rule=rule, heatmap_storage=storage
+    )
 
 
 def _recognised(split: h5py.Group | h5py.Dataset) -> str:
@@ -158,9 +159,16 @@ def read_sample(split: SplitFile, limit: int, *, show_progress: bool = True) -> 
             bar.update(len(heatmaps))
     reduced = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Sample(
-        split=split, skeleton=skeleton_for(split.dataset), rows=rows, poses_mm=poses, camera_mm=camera, pixels=pixels,
-        cells=cells, usable=usable, **reduced,
-    )  # fmt: skip
+        split=split,
+        skeleton=skeleton_for(split.dataset),
+        rows=rows,
+        poses_mm=poses,
+        camera_mm=camera,
+        pixels=pixels,
+        cells=cells,
+        usable=usable,
+        **reduced,
+    )
 
 
 def _poses(values: np.ndarray, dataset: str) -> np.ndarray:
@@ -192,8 +200,10 @@ def _true_cells(split: SplitFile, rows: np.ndarray, pixels: np.ndarray | None) -
 
 def _in_crop(pixels: np.ndarray) -> np.ndarray:
     """Pixels (N, J, 2), NaN for joints that do not count, as shares of the crop around them."""
-    high, low = (pick(axis=1, keepdims=True, where=np.isfinite(pixels), initial=start) for pick, start in
-                 ((pixels.max, -np.inf), (pixels.min, np.inf)))  # fmt: skip
+    high, low = (
+        pick(axis=1, keepdims=True, where=np.isfinite(pixels), initial=start)
+        for pick, start in ((pixels.max, -np.inf), (pixels.min, np.inf))
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         return (pixels - (high + low) / 2) / (_CROP_MARGIN * (high - low).max(axis=-1, keepdims=True)) + 0.5
 

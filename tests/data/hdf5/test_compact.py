@@ -212,12 +212,14 @@ def test_preprocessing_in_the_compact_form(preprocess, finished, tmp_path):
     assert "--compact saves room only with --compression" in log
 
 
-@pytest.mark.parametrize(("before", "after"), [({}, {"compact": "a"}), ({"compact": "a"}, {}),
-                                               ({"compact": "a"}, {"compact": "b"})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("before", "after"), [({}, {"compact": "a"}), ({"compact": "a"}, {}), ({"compact": "a"}, {"compact": "b"})]
+)
 def test_recordings_of_different_forms_are_not_mixed(tmp_path, before, after):
     def parts(settings):
-        return PartFolder(tmp_path / "f.h5", dataset="3dhp", settings={"limit": 1, **settings},
-                          heatmap_compression="gzip", level=1)  # fmt: skip
+        return PartFolder(
+            tmp_path / "f.h5", dataset="3dhp", settings={"limit": 1, **settings}, heatmap_compression="gzip", level=1
+        )
 
     with parts(before):
         pass

@@ -149,8 +149,13 @@ def test_limits(write, monkeypatch, tmp_path):
     with pytest.raises(DiffPoseError, match="bytes long"):
         read_bvh(write(b"HIERARCHY\n" + b"x" * (bvh.MAX_LINE_BYTES + 1)))
     with pytest.raises(DiffPoseError, match="cut the take"):
-        read_bvh(write(SMALL.replace("Frames: 4", "Frames: 2000000")
-                       .replace("JOINT Slider", "JOINT A\n{\nOFFSET 0 0 0\n}\n" * 20 + "JOINT Slider")))  # fmt: skip
+        read_bvh(
+            write(
+                SMALL.replace("Frames: 4", "Frames: 2000000").replace(
+                    "JOINT Slider", "JOINT A\n{\nOFFSET 0 0 0\n}\n" * 20 + "JOINT Slider"
+                )
+            )
+        )
     monkeypatch.setattr(bvh, "MAX_FILE_BYTES", 100)
     with pytest.raises(DiffPoseError, match="are read: cut the take"):
         read_bvh(write(SMALL))

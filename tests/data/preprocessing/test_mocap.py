@@ -39,9 +39,13 @@ def lengths(take, *bones):
 
 def test_bones_stature_and_floor(take):
     expected = {
-        ("LHip", "RHip"): 200, ("LHip", "LKnee"): 420, ("RKnee", "RFoot"): 410, ("LShoulder", "LElbow"): 280,
-        ("RElbow", "RWrist"): 250, ("Hip", "Thorax"): 560,
-    }  # fmt: skip
+        ("LHip", "RHip"): 200,
+        ("LHip", "LKnee"): 420,
+        ("RKnee", "RFoot"): 410,
+        ("LShoulder", "LElbow"): 280,
+        ("RElbow", "RWrist"): 250,
+        ("Hip", "Thorax"): 560,
+    }
     for bone, length in zip(lengths(take, *expected), expected.values(), strict=True):
         np.testing.assert_allclose(bone, length, atol=0.1)
     assert take.unit == "cm"
@@ -113,8 +117,11 @@ def test_axes_and_mirror(tmp_path, take):
     with pytest.raises(DiffPoseError, match=r"left and right are exchanged.*--mirror"):
         load_take(mirrored, OPTIONS)
     np.testing.assert_allclose(load_take(mirrored, replace(OPTIONS, mirror=True)).joints_mm, take.joints_mm, atol=1e-2)
-    no_feet = write_bvh(tmp_path / "n.bvh", mirror=True).read_text().replace("OFFSET 0.000000 -6.000000 14.000000",
-                                                                             "OFFSET 0 0 0")  # fmt: skip
+    no_feet = (
+        write_bvh(tmp_path / "n.bvh", mirror=True)
+        .read_text()
+        .replace("OFFSET 0.000000 -6.000000 14.000000", "OFFSET 0 0 0")
+    )
     (tmp_path / "n.bvh").write_text(no_feet.replace("OFFSET -0.000000 -6.000000 14.000000", "OFFSET 0 0 0"))
     with pytest.raises(DiffPoseError, match="left and right are exchanged"):
         load_take(tmp_path / "n.bvh", OPTIONS)  # the knees tell
@@ -137,8 +144,10 @@ def test_names_that_are_not_found_are_listed_and_can_be_mapped(tmp_path, take):
         DiffPoseError, match=r"no joint found for left_knee \(joints it has: Caput, .*Sinister Crus.*--map"
     ):
         load_take(path, OPTIONS)
-    for name, text in (("m.yaml", "left_knee: Sinister Crus\nhead: Caput\n"),
-                       ("m.json", '{"left_knee": "Sinister Crus", "head": "Caput"}')):  # fmt: skip
+    for name, text in (
+        ("m.yaml", "left_knee: Sinister Crus\nhead: Caput\n"),
+        ("m.json", '{"left_knee": "Sinister Crus", "head": "Caput"}'),
+    ):
         (tmp_path / name).write_text(text)
         mapping = read_mapping(tmp_path / name)
         found = load_take(path, replace(OPTIONS, mapping=mapping))
@@ -152,10 +161,13 @@ def test_names_that_are_not_found_are_listed_and_can_be_mapped(tmp_path, take):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("left_nee: A", "unknown part 'left_nee'"), ("left_knee: 3", "put it in quotes"), ("just text", "holds no"),
-        ("[", "neither YAML nor JSON"), ("", "holds no"),
+        ("left_nee: A", "unknown part 'left_nee'"),
+        ("left_knee: 3", "put it in quotes"),
+        ("just text", "holds no"),
+        ("[", "neither YAML nor JSON"),
+        ("", "holds no"),
     ],
-)  # fmt: skip
+)
 def test_bad_mapping_files(tmp_path, text, message):
     (tmp_path / "m.yaml").write_text(text)
     with pytest.raises(DiffPoseError, match=message):
@@ -213,17 +225,21 @@ def test_names_of_subjects_actions_and_splits(tmp_path):
     takes = make_tree(tmp_path / "a", "anna/walk.bvh", "anna/run.BVH", "bert/jump/1.bvh", "bert/jump/2.bvh", "cleo.bvh")
     named = {take.name: (take.origin, take.subject, take.action, take.subaction) for take in takes}
     assert named == {
-        "anna/run.BVH": ("anna", "P01", "run", "0"), "anna/walk.bvh": ("anna", "P01", "walk", "0"),
-        "bert/jump/1.bvh": ("bert", "P02", "jump", "0"), "bert/jump/2.bvh": ("bert", "P02", "jump", "1"),
+        "anna/run.BVH": ("anna", "P01", "run", "0"),
+        "anna/walk.bvh": ("anna", "P01", "walk", "0"),
+        "bert/jump/1.bvh": ("bert", "P02", "jump", "0"),
+        "bert/jump/2.bvh": ("bert", "P02", "jump", "1"),
         "cleo.bvh": ("cleo", "P03", "cleo", "0"),
-    }  # fmt: skip
+    }
     splits = {split: {take.subject for take in takes if take.split == split} for split in ("trainset", "testset")}
     assert len(splits["testset"]) == 1
     assert not splits["trainset"] & splits["testset"]
     lafan = make_tree(tmp_path / "l", "walk1_subject1.bvh", "walk1_subject2.bvh", "dance2_subject1.bvh")
     assert {(take.origin, take.action) for take in lafan} == {
-        ("subject1", "walk1"), ("subject2", "walk1"), ("subject1", "dance2")
-    }  # fmt: skip
+        ("subject1", "walk1"),
+        ("subject2", "walk1"),
+        ("subject1", "dance2"),
+    }
 
 
 def test_names_fit_their_columns_and_stay_apart(tmp_path):
@@ -331,5 +347,7 @@ def test_command_errors_are_one_line(tmp_path, monkeypatch, capsys, recordings):
 
 
 def test_the_test_skeleton_is_whole():
-    assert all(set(SKELETON) - {joint for joint in SKELETON if joint.endswith("end")} == set(names)
-               for names in NAMINGS.values())  # fmt: skip
+    assert all(
+        set(SKELETON) - {joint for joint in SKELETON if joint.endswith("end")} == set(names)
+        for names in NAMINGS.values()
+    )

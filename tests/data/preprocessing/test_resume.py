@@ -157,8 +157,12 @@ def test_a_changed_raw_file_is_read_again(preprocess, raw, tmp_path):
     (recording, *_) = ThreeDHP().recordings(raw["folder"] / "3dhp", ["TS1"])
     with PartFolder(tmp_path / "f.h5", dataset="3dhp", settings={}, heatmap_compression="gzip", level=1) as parts:
         frames = recording.load()
-        rows = {**frames.columns, "hardsubset": [1], "argmax_2d": np.zeros((1, 32)),
-                "heatmap": np.ones((1, 16, 64, 64))}  # fmt: skip
+        rows = {
+            **frames.columns,
+            "hardsubset": [1],
+            "argmax_2d": np.zeros((1, 32)),
+            "heatmap": np.ones((1, 16, 64, 64)),
+        }
         with parts.writer(recording) as writer:
             writer.append("testset", rows)
         assert parts.is_done(recording)

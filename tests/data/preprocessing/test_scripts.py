@@ -20,15 +20,32 @@ from tests.support.raw_data import script_environment
 
 # What the rows of the test split should be called, in order; the raw take numbers are those of conftest.py.
 TEST_ROWS = [
-    ("S9", "Discussion", "1"), ("S9", "Discussion", "0"), ("S9", "Greeting", "1"), ("S9", "Greeting", "0"),
-    ("S9", "Phoning", "1"), ("S9", "Phoning", "0"), ("S9", "Smoking", "1"), ("S9", "Smoking", "0"),
-    ("S11", "Discussion", "1"), ("S11", "Discussion", "0"), ("S11", "Greeting", "1"), ("S11", "Greeting", "0"),
-    ("S11", "Phoning", "1"), ("S11", "Phoning", "0"), ("S11", "Smoking", "1"), ("S11", "Smoking", "0"),
-]  # fmt: skip
+    ("S9", "Discussion", "1"),
+    ("S9", "Discussion", "0"),
+    ("S9", "Greeting", "1"),
+    ("S9", "Greeting", "0"),
+    ("S9", "Phoning", "1"),
+    ("S9", "Phoning", "0"),
+    ("S9", "Smoking", "1"),
+    ("S9", "Smoking", "0"),
+    ("S11", "Discussion", "1"),
+    ("S11", "Discussion", "0"),
+    ("S11", "Greeting", "1"),
+    ("S11", "Greeting", "0"),
+    ("S11", "Phoning", "1"),
+    ("S11", "Phoning", "0"),
+    ("S11", "Smoking", "1"),
+    ("S11", "Smoking", "0"),
+]
 TRAIN_ROWS = [
-    ("S1", "Photo", "0", 3), ("S1", "Walking", "1", 3), ("S1", "Walking", "1", 7), ("S5", "Waiting", "0", 3),
-    ("S6", "Posing", "1", 3), ("S7", "WalkDog", "0", 3), ("S8", "Directions", "0", 3),
-]  # fmt: skip
+    ("S1", "Photo", "0", 3),
+    ("S1", "Walking", "1", 3),
+    ("S1", "Walking", "1", 7),
+    ("S5", "Waiting", "0", 3),
+    ("S6", "Posing", "1", 3),
+    ("S7", "WalkDog", "0", 3),
+    ("S8", "Directions", "0", 3),
+]
 
 
 def columns(path, split):
@@ -37,8 +54,10 @@ def columns(path, split):
 
 
 def names(rows, *keys):
-    return [tuple(str(value, "ascii") if isinstance(value, bytes) else value for value in row)
-            for row in zip(*(rows[key].tolist() for key in keys), strict=True)]  # fmt: skip
+    return [
+        tuple(str(value, "ascii") if isinstance(value, bytes) else value for value in row)
+        for row in zip(*(rows[key].tolist() for key in keys), strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", ["H36M", "3DHP", "3DPW"])
@@ -101,9 +120,10 @@ def test_3dpw_leaves_out_unseen_frames_and_validation(finished, raw):
     train, test = columns(path, "trainset"), columns(path, "testset")
     keys = ("subject", "action", "subaction", "cam", "frame_orig")
     assert names(train, *keys) == [
-        ("tr", "downtown_walking", "0", "0", 0), ("tr", "downtown_walking", "0", "0", 1),
+        ("tr", "downtown_walking", "0", "0", 0),
+        ("tr", "downtown_walking", "0", "0", 1),
         ("tr", "downtown_walking", "0", "1", 1),
-    ]  # fmt: skip
+    ]
     assert names(test, *keys) == [("te", "courtyard_basket", "1", "0", frame) for frame in (0, 1)]
     written = raw["3dpw"]["two"]
     for row, (person, frame) in enumerate(((0, 0), (0, 1), (1, 1))):
@@ -126,11 +146,30 @@ def test_every_line_of_the_hard_list_matches_by_meaning(finished):
 def test_the_command_as_documented_with_weights_options_and_limit(raw, tmp_path, finished):
     """A process of its own, from another folder; the original weights' name; trial run; another storage."""
     command = [
-        sys.executable, ROOT / "data/preprocessing/H36M.py", "--input_dir", raw["folder"] / "h36m",
-        "--output_dir", "out", "--use_orig_hrnet", "--weights", raw["folder"] / "weights.pt", "--subjects", "S1",
-        "--limit", "1", "--device", "cpu", "--compression", "gzip-4", "--batch_size", "1", "--workers", "3",
-        "--precision", "bfloat16",
-    ]  # fmt: skip
+        sys.executable,
+        ROOT / "data/preprocessing/H36M.py",
+        "--input_dir",
+        raw["folder"] / "h36m",
+        "--output_dir",
+        "out",
+        "--use_orig_hrnet",
+        "--weights",
+        raw["folder"] / "weights.pt",
+        "--subjects",
+        "S1",
+        "--limit",
+        "1",
+        "--device",
+        "cpu",
+        "--compression",
+        "gzip-4",
+        "--batch_size",
+        "1",
+        "--workers",
+        "3",
+        "--precision",
+        "bfloat16",
+    ]
     options = {"cwd": tmp_path, "env": script_environment(), "capture_output": True, "text": True, "check": False}
     run = subprocess.run(command, **options)
     assert run.returncode == 0, run.stderr

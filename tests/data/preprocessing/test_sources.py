@@ -25,14 +25,19 @@ from utils.errors import DiffPoseError
 # Raw take numbers of the actions that do not follow the default rule, as {subaction 0's, subaction 1's}.
 ODD_TAKES = {
     "S1": {"Eating": ("", " 2"), "SittingDown": ("", " 2"), "Sitting": (" 2", " 1")},
-    "S5": {"Photo": ("", " 2"), "Directions": (" 2", " 1"), "Greeting": (" 2", " 1"), "Waiting": (" 2", " 1"),
-           "Discussion": (" 3", " 2")},
+    "S5": {
+        "Photo": ("", " 2"),
+        "Directions": (" 2", " 1"),
+        "Greeting": (" 2", " 1"),
+        "Waiting": (" 2", " 1"),
+        "Discussion": (" 3", " 2"),
+    },
     "S6": {"Posing": ("", " 2"), "Waiting": ("", " 3"), "Eating": (" 2", " 1"), "Sitting": (" 2", " 1")},
     "S7": {"Phoning": ("", " 2"), "Waiting": (" 2", " 1"), "Walking": (" 2", " 1")},
     "S8": {"WalkTogether": (" 2", " 1")},
     "S9": {"Discussion": (" 2", " 1")},
     "S11": {"Greeting": ("", " 2"), "Smoking": ("", " 2"), "Discussion": (" 2", " 1"), "Phoning": (" 3", " 2")},
-}  # fmt: skip
+}
 RAW_ACTIONS = {"Photo": "TakingPhoto", "WalkDog": "WalkingDog"}
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 
@@ -73,9 +78,17 @@ def test_all_subjects_actions_takes_and_cameras_have_their_names(tmp_path):
 
 @pytest.mark.parametrize(
     ("subject", "stem"),
-    [("S1", f"Walking 2.{CAM}"), ("S1", f"Eating 1.{CAM}"), ("S5", f"Discussion.{CAM}"), ("S9", f"Jumping.{CAM}"),
-     ("S9", f"_ALL 1.{CAM}"), ("S9", "Walking 1"), ("S9", "Walking 1.5413896"), ("S6", f"Waiting 1.{CAM}")],
-)  # fmt: skip
+    [
+        ("S1", f"Walking 2.{CAM}"),
+        ("S1", f"Eating 1.{CAM}"),
+        ("S5", f"Discussion.{CAM}"),
+        ("S9", f"Jumping.{CAM}"),
+        ("S9", f"_ALL 1.{CAM}"),
+        ("S9", "Walking 1"),
+        ("S9", "Walking 1.5413896"),
+        ("S6", f"Waiting 1.{CAM}"),
+    ],
+)
 def test_other_names_are_errors_that_name_the_file(tmp_path, subject, stem):
     fails(lambda: recording_name(subject, stem, "here"), "here: ")
     touch_h36m(tmp_path, subject, stem)
@@ -118,8 +131,10 @@ def test_joints_that_make_no_crop_are_refused():
 
 def test_the_shorter_of_video_and_annotation_counts(tmp_path):
     stem = f"Walking.{CAM}"
-    paths = [tmp_path / "S1" / part / f"{stem}{end}" for part, end in
-             (("Poses_D2_Positions", ".cdf"), ("Poses_D3_Positions_mono", ".cdf"), ("Videos", ".mp4"))]  # fmt: skip
+    paths = [
+        tmp_path / "S1" / part / f"{stem}{end}"
+        for part, end in (("Poses_D2_Positions", ".cdf"), ("Poses_D3_Positions_mono", ".cdf"), ("Videos", ".mp4"))
+    ]
     name = recording_name("S1", stem, "")
     for annotated, filmed, rows in ((13, 13, 3), (13, 9, 2), (9, 13, 2), (3, 9, 0)):
         add_h36m(tmp_path, "S1", stem, frames=annotated, video_frames=filmed)
@@ -236,10 +251,15 @@ def test_3dpw_crops_leave_out_unseen_joints_and_missing_images_are_named(tmp_pat
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("/S9/Discussion 2.54138969/4.jpg", ("line 1", "Discussion 2")), ("/S9/Jumping.54138969/4.jpg", ("Jumping",)),
-     ("\nS9 Directions 4", ("line 2", "/S9/Directions.54138969/160.jpg")), ("/S2/Directions.54138969/4.jpg", ("S2",)),
-     ("/S9/Directions.54138969/0.jpg", ("0.jpg",)), ("", ("empty",))],
-)  # fmt: skip
+    [
+        ("/S9/Discussion 2.54138969/4.jpg", ("line 1", "Discussion 2")),
+        ("/S9/Jumping.54138969/4.jpg", ("Jumping",)),
+        ("\nS9 Directions 4", ("line 2", "/S9/Directions.54138969/160.jpg")),
+        ("/S2/Directions.54138969/4.jpg", ("S2",)),
+        ("/S9/Directions.54138969/0.jpg", ("0.jpg",)),
+        ("", ("empty",)),
+    ],
+)
 def test_odd_hard_lists_are_one_line(tmp_path, text, words):
     (tmp_path / "list").write_text(text)
     fails(lambda: HardList(tmp_path / "list"), tmp_path / "list", *words)

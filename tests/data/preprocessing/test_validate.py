@@ -53,8 +53,13 @@ def check(tmp_path, good):
             writer.append("testset", {**good, **changed})
             for subject in ("S9", "S11") if cameras else ():
                 for camera in CAMERAS:
-                    writer.write_camera(subject, camera.name, intrinsics=camera.intrinsics, rotation=camera.rotation,
-                                        translation=camera.translation)  # fmt: skip
+                    writer.write_camera(
+                        subject,
+                        camera.name,
+                        intrinsics=camera.intrinsics,
+                        rotation=camera.rotation,
+                        translation=camera.translation,
+                    )
         return validate(path, show_progress=False).findings
 
     return check
@@ -154,10 +159,28 @@ def smpl_poses(poses):
     hands = [poses[:, wrist] + 0.3 * (poses[:, wrist] - poses[:, wrist - 1]) for wrist in (13, 16)]
     feet = [poses[:, ankle] + np.array([0, 40, -120]) for ankle in (6, 3)]
     order = [
-        hip, poses[:, 4], poses[:, 1], hip + 0.25 * (thorax - hip), poses[:, 5], poses[:, 2], poses[:, 7],
-        poses[:, 6], poses[:, 3], hip + 0.75 * (thorax - hip), *feet, thorax, *collars, (neck + head) / 2,
-        poses[:, 11], poses[:, 14], poses[:, 12], poses[:, 15], poses[:, 13], poses[:, 16], *hands,
-    ]  # fmt: skip
+        hip,
+        poses[:, 4],
+        poses[:, 1],
+        hip + 0.25 * (thorax - hip),
+        poses[:, 5],
+        poses[:, 2],
+        poses[:, 7],
+        poses[:, 6],
+        poses[:, 3],
+        hip + 0.75 * (thorax - hip),
+        *feet,
+        thorax,
+        *collars,
+        (neck + head) / 2,
+        poses[:, 11],
+        poses[:, 14],
+        poses[:, 12],
+        poses[:, 15],
+        poses[:, 13],
+        poses[:, 16],
+        *hands,
+    ]
     return np.stack(order, axis=1)
 
 
@@ -170,9 +193,11 @@ def test_3dpw_layout_with_the_same_poses(tmp_path, good):
     points[:, 2, :14] = 1
     columns = {
         **{name: good[name] for name in ("action", "subaction", "frame_orig", "hardsubset", "argmax_2d", "heatmap")},
-        "subject": np.full(ROWS, "te"), "cam": np.char.add(good["subject"].astype(str), good["cam"].astype(str)),
-        "gt_3d": poses, "gt_2d": points,
-    }  # fmt: skip
+        "subject": np.full(ROWS, "te"),
+        "cam": np.char.add(good["subject"].astype(str), good["cam"].astype(str)),
+        "gt_3d": poses,
+        "gt_2d": points,
+    }
     columns["cam"] = np.array([name[1:3] + name[-5:] for name in columns["cam"]])
 
     def findings(**changed):
@@ -205,7 +230,7 @@ def test_argmax_as_x_and_y(check, good):
         (lambda maps: maps[:, :, ::-1], "heatmaps are upside down"),
         (lambda maps: np.roll(maps, 1, axis=0), "another order, crop or person"),
     ],
-)  # fmt: skip
+)
 def test_heatmaps_that_do_not_fit(check, good, change, problem):
     maps = np.ascontiguousarray(change(good["heatmap"].astype(np.float32))).astype(np.float16)
     best = maps.reshape(ROWS, 16, -1).astype(np.float32).argmax(axis=2)
@@ -233,8 +258,10 @@ def test_order_of_frames_and_sequences(check, good):
     assert any("frame_orig does not ascend at 1 rows, first row 11 (frame 47, then 43)" in f for f in findings)
     mixed = good["cam"].copy()
     mixed[[2, 90]] = mixed[[90, 2]]
-    assert only(check(cameras=False, **{name: np.take(good[name], np.r_[0:60, 0:60], axis=0) for name in good}),
-                "lie in several places")  # fmt: skip
+    assert only(
+        check(cameras=False, **{name: np.take(good[name], np.r_[0:60, 0:60], axis=0) for name in good}),
+        "lie in several places",
+    )
 
 
 def test_changing_and_uneven_bones(check, good):
@@ -268,9 +295,13 @@ def test_3dhp_layout_with_the_same_poses(tmp_path, good):
     poses = good["gt_3d"].reshape(ROWS, 51)
     columns = {
         **{name: good[name] for name in ("subaction", "cam", "frame_orig", "hardsubset", "heatmap")},
-        "action": good["subject"], "subject": good["subject"], "gt_3d": poses, "gt_3d_uni": poses,
-        "gt_2d": good["gt_2d"].reshape(ROWS, 34), "argmax_2d": good["argmax_2d"].reshape(ROWS, 32),
-    }  # fmt: skip
+        "action": good["subject"],
+        "subject": good["subject"],
+        "gt_3d": poses,
+        "gt_3d_uni": poses,
+        "gt_2d": good["gt_2d"].reshape(ROWS, 34),
+        "argmax_2d": good["argmax_2d"].reshape(ROWS, 32),
+    }
     order = np.lexsort((np.arange(ROWS), columns["subaction"], columns["cam"], columns["subject"]))
     columns = {name: values[order] for name, values in columns.items()}
     columns["frame_orig"] = np.arange(ROWS)

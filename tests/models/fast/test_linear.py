@@ -78,8 +78,9 @@ def test_packed_layer_with_what_follows(with_onednn, activation, dtype, toleranc
     for _ in range(2):  # the second time from packed weights
         found = layer(x.to(dtype), activation=activation)
         assert found.dtype == dtype
-        torch.testing.assert_close(found.float(), ACTIVATIONS[activation](F.linear(x, weight, bias)),
-                                   rtol=tolerance, atol=2 * tolerance)  # fmt: skip
+        torch.testing.assert_close(
+            found.float(), ACTIVATIONS[activation](F.linear(x, weight, bias)), rtol=tolerance, atol=2 * tolerance
+        )
     other, add = torch.randn(20), torch.randn(5, 3, 20)
     found = layer(x.to(dtype), bias=other.to(dtype), add=add.to(dtype)).float()
     torch.testing.assert_close(found, F.linear(x, weight, other) + add, rtol=tolerance, atol=4 * tolerance)

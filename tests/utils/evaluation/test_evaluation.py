@@ -58,8 +58,14 @@ def test_rows_are_the_statistics_over_hypotheses():
 
 def test_by_action_is_the_mean_of_action_means():
     batch = sampled()
-    result = evaluate(batches(batch, 4), skeleton=H36M17, info=INFO, groups=ACTIONS, averaging=BY_ACTION,
-                      expected_groups=("Eating", "Walking", "Sitting", "Photo"))  # fmt: skip
+    result = evaluate(
+        batches(batch, 4),
+        skeleton=H36M17,
+        info=INFO,
+        groups=ACTIONS,
+        averaging=BY_ACTION,
+        expected_groups=("Eating", "Walking", "Sitting", "Photo"),
+    )
     best = mpjpe(batch["hypotheses_mm"], batch["gt_mm"][:, None]).amin(1).numpy()
     actions = np.array(list(ACTIONS.values()))
     means = {action: best[actions == action].mean() for action in ("Walking", "Sitting")}
@@ -77,8 +83,14 @@ def test_by_action_is_the_mean_of_action_means():
 def test_subsets_are_averaged_over_their_frames_whatever_the_batches():
     batch = sampled()
     hard = [101, 104, 105]
-    result = evaluate(batches(batch, 4), skeleton=H36M17, info=INFO, groups=ACTIONS, averaging=BY_ACTION,
-                      subsets={"hard": hard, "easy": sorted(set(ACTIONS) - set(hard)), "none": [7]})  # fmt: skip
+    result = evaluate(
+        batches(batch, 4),
+        skeleton=H36M17,
+        info=INFO,
+        groups=ACTIONS,
+        averaging=BY_ACTION,
+        subsets={"hard": hard, "easy": sorted(set(ACTIONS) - set(hard)), "none": [7]},
+    )
     best = mpjpe(batch["hypotheses_mm"], batch["gt_mm"][:, None]).amin(1).numpy()
     chosen = np.isin(batch["row"], hard)
     assert list(result.subsets) == ["hard", "easy"]

@@ -52,8 +52,10 @@ def plain_scores(pose, truth, skeleton):
     """The metrics of one pose, written as their definitions read."""
     aligned = similarity_align(pose, truth)
     scaled = pose * (truth.norm() / pose.norm())
-    distance = {name: [float((p - t).norm()) for p, t in zip(poses, truth, strict=True)]
-                for name, poses in (("plain", pose), ("aligned", aligned), ("scaled", scaled))}  # fmt: skip
+    distance = {
+        name: [float((p - t).norm()) for p, t in zip(poses, truth, strict=True)]
+        for name, poses in (("plain", pose), ("aligned", aligned), ("scaled", scaled))
+    }
     correct = [float(max(distance["aligned"][j] for j in skeleton.cps_joints) < th) for th in range(1, 301)]
 
     def length(bone):
@@ -63,11 +65,14 @@ def plain_scores(pose, truth, skeleton):
         return np.mean([distance[name][j] < 150 for j in skeleton.pck_joints])
 
     return {
-        "mpjpe": np.mean(distance["plain"]), "pa_mpjpe": np.mean(distance["aligned"]),
-        "mpjpe_sc": np.mean(distance["scaled"]), "pck": share("plain"), "pck_sc": share("scaled"),
+        "mpjpe": np.mean(distance["plain"]),
+        "pa_mpjpe": np.mean(distance["aligned"]),
+        "mpjpe_sc": np.mean(distance["scaled"]),
+        "pck": share("plain"),
+        "pck_sc": share("scaled"),
         "cps": np.trapezoid(correct),
         "symmetry": np.mean([abs(length(a) - length(b)) for a, b in skeleton.symmetric_bones]),
-    }  # fmt: skip
+    }
 
 
 def test_published_errors(stored):
@@ -84,8 +89,14 @@ def test_published_errors(stored):
     ):
         torch.testing.assert_close(values, stored[key].to(values.dtype), rtol=1e-4, atol=1e-4)
     scores = pose_scores(poses, truth, H36M17)
-    for key, name in (("mpjpe", "mpjpe"), ("pa_mpjpe", "pa_mpjpe"), ("mpjpe_sc", "mpjpe_sc"), ("pck", "pck150"),
-                        ("pck_sc", "pck150_sc"), ("symmetry", "symmetry_none")):  # fmt: skip
+    for key, name in (
+        ("mpjpe", "mpjpe"),
+        ("pa_mpjpe", "pa_mpjpe"),
+        ("mpjpe_sc", "mpjpe_sc"),
+        ("pck", "pck150"),
+        ("pck_sc", "pck150_sc"),
+        ("symmetry", "symmetry_none"),
+    ):
         torch.testing.assert_close(scores[key], stored[name], rtol=1e-4, atol=1e-4)
 
 

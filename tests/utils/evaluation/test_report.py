@@ -18,29 +18,53 @@ def result_of(split="full", *, hypotheses=5, **info):
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(8, 17, 3)).astype(np.float32) * 300
     poses = truth[:, None] + rng.normal(size=(8, hypotheses, 17, 3)).astype(np.float32) * 50
-    batch = {"row": np.arange(8), "hypotheses_mm": poses - poses[:, :, :1], "gt_mm": truth - truth[:, :1],
-             "z0_mm": poses[:, 0] - poses[:, 0, :1]}  # fmt: skip
+    batch = {
+        "row": np.arange(8),
+        "hypotheses_mm": poses - poses[:, :, :1],
+        "gt_mm": truth - truth[:, :1],
+        "z0_mm": poses[:, 0] - poses[:, 0, :1],
+    }
     facts = {"dataset": "h36m", "source": "synthetic: for a test", "stride": 16, "seed": 42, "weights": "ema"} | info
     return evaluate(
-        [batch], skeleton=H36M17, info=SplitInfo(split=split, **facts), averaging=BY_ACTION,
-        groups={row: ACTIONS[row % 2] for row in range(8)}, expected_groups=(*ACTIONS, "Photo"), skipped_rows=[9],
-    )  # fmt: skip
+        [batch],
+        skeleton=H36M17,
+        info=SplitInfo(split=split, **facts),
+        averaging=BY_ACTION,
+        groups={row: ACTIONS[row % 2] for row in range(8)},
+        expected_groups=(*ACTIONS, "Photo"),
+        skipped_rows=[9],
+    )
 
 
 def test_text_states_its_conditions():
     result = result_of(checkpoint="runs/a/model-final.pt")
     text = format_report([result])
     for fact in (
-        "8 frames", "stride 16", "5 hypotheses", "h36m17 (17)", "averaged by action (2 groups)", "skipped rows 1",
-        "seed 42", "weights ema", "precision float32", "runs/a/model-final.pt", "no frame of: Photo",
-    ):  # fmt: skip
+        "8 frames",
+        "stride 16",
+        "5 hypotheses",
+        "h36m17 (17)",
+        "averaged by action (2 groups)",
+        "skipped rows 1",
+        "seed 42",
+        "weights ema",
+        "precision float32",
+        "runs/a/model-final.pt",
+        "no frame of: Photo",
+    ):
         assert fact in text
     line = next(line for line in text.splitlines() if line.startswith("best of 5"))
     best = result.rows["best"]
     assert line.split()[3:] == [
-        "oracle", f"{best['mpjpe']:.1f}", f"{best['pa_mpjpe']:.1f}", f"{best['mpjpe_sc']:.1f}",
-        f"{100 * best['pck']:.1f}", f"{100 * best['pck_sc']:.1f}", f"{best['cps']:.1f}", f"{best['symmetry']:.1f}",
-    ]  # fmt: skip
+        "oracle",
+        f"{best['mpjpe']:.1f}",
+        f"{best['pa_mpjpe']:.1f}",
+        f"{best['mpjpe_sc']:.1f}",
+        f"{100 * best['pck']:.1f}",
+        f"{100 * best['pck_sc']:.1f}",
+        f"{best['cps']:.1f}",
+        f"{best['symmetry']:.1f}",
+    ]
     assert all(any(line.startswith(action) for line in text.splitlines()) for action in ACTIONS)
     assert f"expected calibration error {result.calibration.error:.3f}" in text
 
