@@ -1,7 +1,7 @@
-"""Seven subjects: bone lengths from stature and anthropometric proportions, and the girth of their limbs.
+"""Bodies: bone lengths from stature and anthropometric proportions, and the girth of their limbs.
 
 Segment lengths as shares of stature follow Drillis and Contini (1966), moved to the joint centres of Human3.6M. Left
-and right are equal, and a subject's lengths never change.
+and right are equal. The benchmark's seven subjects never change; :func:`random_body` draws other people.
 """
 
 import zlib
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.synthetic.joint_definitions import STANDARD, JointDefinition, draw_definition
 from utils.errors import DiffPoseError
 
 TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
@@ -51,6 +52,24 @@ CAPSULE_RADIUS = {
     "hand": 32.0,
 }
 REFERENCE_STATURE = 1750.0
+STATURE_LIMITS = (1400.0, 2050.0)
+GIRTH_LIMITS = (0.78, 1.45)
+# Which part of the build a segment belongs to, and how much its share of the stature varies by itself.
+_BUILD_PART = {
+    "hip": ("width", 0.07),
+    "thigh": ("leg", 0.035),
+    "shank": ("leg", 0.035),
+    "lumbar": ("trunk", 0.05),
+    "thoracic": ("trunk", 0.05),
+    "neck": ("head", 0.08),
+    "head": ("head", 0.08),
+    "clavicle": ("width", 0.06),
+    "upper_arm": ("arm", 0.045),
+    "forearm": ("arm", 0.045),
+}
+_BUILD_SPREAD = {"leg": 0.03, "trunk": 0.045, "head": 0.06, "arm": 0.04, "width": 0.05}
+# Recorded trunks, arms and heads are a little longer than the textbook's shares.
+_BUILD_MEAN = {"leg": 0.0, "trunk": 0.03, "head": 0.05, "arm": 0.02, "width": 0.0}
 
 
 @dataclass(frozen=True)
@@ -58,13 +77,14 @@ class Body:
     """A subject's segment lengths in mm and the factor on the girth of the limbs.
 
     ``segments`` maps the names of :data:`SEGMENT_SHARE` to lengths; ``ankle_height`` is the height of the ankle's
-    joint centre above the floor.
+    joint centre above the floor. ``definition`` is where this body's recording puts the joints.
     """
 
     name: str
     stature: float
     segments: dict[str, float]
     girth: float
+    definition: JointDefinition = STANDARD
 
     @property
     def scale(self) -> float:
@@ -87,6 +107,10 @@ class Body:
         """Capsule radius of a part of the body, mm."""
         return CAPSULE_RADIUS[part] * self.scale * self.girth
 
+    def redefine(self, joints_mm: np.ndarray) -> np.ndarray:
+        """The joints (F, 17, 3), mm, of kinematics where this body's recording puts them."""
+        return self.definition.redefine(joints_mm)
+
 
 def subject_body(subject: str) -> Body:
     """The body of S1, S5, S6, S7, S8, S9 or S11; the same in every build.
@@ -103,6 +127,26 @@ def subject_body(subject: str) -> Body:
     segments["clavicle"] *= shoulders
     segments["hip"] *= hips
     return Body(name=subject, stature=stature, segments=segments, girth=girth)
+
+
+def random_body(rng: np.random.Generator) -> Body:
+    """A person nobody has seen before: 1.40 to 2.05 m tall, with proportions that vary bone by bone.
+
+    Legs, trunk, arms and head are long or short as a whole, and each bone a little by itself: 5 to 8 % in all. Girth
+    and the definition of the joints (:func:`draw_definition`) vary too.
+    """
+    common = rng.uniform() < 0.85
+    stature = float(np.clip(rng.normal(1720.0, 95.0), *STATURE_LIMITS)) if common else rng.uniform(*STATURE_LIMITS)
+    build = {part: rng.normal(_BUILD_MEAN[part], spread) for part, spread in _BUILD_SPREAD.items()}
+    # Long legs go with a short trunk: the stature stays what it is.
+    build["trunk"] -= 0.5 * build["leg"]
+    segments = {}
+    for name, share in SEGMENT_SHARE.items():
+        part, own = _BUILD_PART[name]
+        change = np.clip(build[part] + rng.normal(0.0, own), -0.22, 0.30)
+        segments[name] = float(share * stature * (1.0 + change))
+    girth = float(np.clip(np.exp(rng.normal(0.0, 0.13)), *GIRTH_LIMITS))
+    return Body(name="random", stature=stature, segments=segments, girth=girth, definition=draw_definition(rng))
 
 
 def body_from_joints(joints_mm: np.ndarray, *, name: str = "mocap", girth: float = 1.0) -> Body:
