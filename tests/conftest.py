@@ -11,8 +11,10 @@ import pytest
 import eval as eval_script
 import train as train_script
 from data.schema import ACTIONS
+from tests.support.config_keys import BASE
 from tests.support.hdf5_files import make_columns, write_columnar
 from tests.support.helpers import FIXTURES, ROOT
+from utils.config import change_config, load_config
 from utils.errors import run_script
 
 os.environ.setdefault("WANDB_MODE", "disabled")
@@ -106,3 +108,10 @@ def vectors():
             return dict(file)
 
     return load
+
+
+@pytest.fixture
+def make(tiny):
+    """make('KEY=value', ..) -> a configuration of a small model on the tiny data."""
+    base = load_config(tiny)
+    return lambda *settings: change_config(base, [*BASE, *settings])

@@ -57,7 +57,7 @@ def test_imports_run_one_way(path):
 
 @pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short(path):
-    assert len(path.read_text().splitlines()) <= 360
+    assert len(path.read_text().splitlines()) <= 350
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -66,7 +66,7 @@ def test_functions_are_short_and_public_ones_documented(path):
         if not isinstance(node, ast.FunctionDef | ast.ClassDef):
             continue
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno <= 75, f"{node.name} is long"
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is long"
     assert ast.get_docstring(ast.parse(path.read_text())), "a module says what it holds"
 
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from data.preprocessing.motion_capture import bvh
 from data.preprocessing.motion_capture.bvh import read_bvh
 from data.preprocessing.motion_capture.takes import TakeOptions, load_take
-from tests.support.bvh_files import bvh_text, walk
+from tests.support.bvh_files import NAMINGS, SKELETON, bvh_text, walk
 from utils.errors import DiffPoseError
 
 # An upper and a lower arm of lengths 2 and 1 along x at a root that moves, and a joint with its own positions.
@@ -197,3 +197,10 @@ def test_mutated_files_give_a_motion_or_one_line(write):
     assert min(motions, len(errors)) > 5
     assert all("\n" not in error and len(error) < 600 for error in errors)
     assert time.monotonic() - start < 20
+
+
+def test_the_test_skeleton_is_whole():
+    assert all(
+        set(SKELETON) - {joint for joint in SKELETON if joint.endswith("end")} == set(names)
+        for names in NAMINGS.values()
+    )

@@ -18,7 +18,7 @@ from data.preprocessing.motion_capture.plan import find_files, plan_takes
 from data.preprocessing.motion_capture.takes import UNITS_MM, TakeOptions, load_take, video_frames
 from data.preprocessing.validate import validate
 from data.splits import evaluation_set, training_set
-from tests.support.bvh_files import NAMINGS, SKELETON, walk, write_bvh
+from tests.support.bvh_files import NAMINGS, walk, write_bvh
 from tests.support.helpers import ROOT
 from utils.config import load_config
 from utils.errors import DiffPoseError, run_script
@@ -344,10 +344,3 @@ def test_command_errors_are_one_line(tmp_path, monkeypatch, capsys, recordings):
     assert run(monkeypatch, *command, "--skip_bad", "--every", 8) == 0
     assert "left out: " in capsys.readouterr().out
     assert target.exists()
-
-
-def test_the_test_skeleton_is_whole():
-    assert all(
-        set(SKELETON) - {joint for joint in SKELETON if joint.endswith("end")} == set(names)
-        for names in NAMINGS.values()
-    )
