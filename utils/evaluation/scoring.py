@@ -15,7 +15,7 @@ from utils.distributed import SINGLE, Processes
 from utils.errors import DiffPoseError
 from utils.evaluation.baselines import ImageBlindBaseline
 from utils.evaluation.consensus import Estimator
-from utils.evaluation.frame_scores import score_frames
+from utils.evaluation.frame_scores import FrameScores, score_frames
 from utils.evaluation.split_result import BY_ACTION, BY_FRAME, SplitInfo, SplitResult
 from utils.evaluation.totals import Totals, summarise
 from utils.skeleton import Skeleton
@@ -68,6 +68,24 @@ def _group_names(groups: Mapping[int, str] | None, rows: list[int], split: str) 
         if row not in groups:
             raise DiffPoseError(f"split '{split}': row {row} is not among the rows of the data file")
     return [groups[row] for row in rows]
+
+
+def _score(
+    frames: _Frames,
+    skeleton: Skeleton,
+    estimators: Mapping[str, Estimator] | None,
+    blind: ImageBlindBaseline | None,
+) -> FrameScores:
+    return score_frames(
+        frames.poses["hypotheses_mm"],
+        frames.poses.get("z0_mm"),
+        frames.poses["gt_mm"],
+        skeleton,
+        estimators=estimators,
+        heatmaps=frames.heatmaps,
+        blind_mean_pose=blind.mean_pose if blind else None,
+        blind_mm=blind.draw(frames.rows) if blind else None,
+    )
 
 
 def _collect(totals: Totals | None, skipped: list[int], processes: Processes) -> tuple[Totals | None, list[int]]:
@@ -123,23 +141,13 @@ def evaluate(
         skipped += frames.skipped
         if not len(frames.rows):
             continue
-        hypotheses_mm = frames.poses["hypotheses_mm"]  # (B, H, J, 3)
-        count = hypotheses_mm.shape[1]
+        count = frames.poses["hypotheses_mm"].shape[1]
         totals = totals or Totals(skeleton, count)
         if count != totals.num_hypotheses:
             raise ValueError(f"batches of {totals.num_hypotheses} and of {count} hypotheses in one split")
         rows = frames.rows.tolist()
         names = _group_names(groups, rows, info.split)
-        scores = score_frames(
-            hypotheses_mm,
-            frames.poses.get("z0_mm"),
-            frames.poses["gt_mm"],
-            skeleton,
-            estimators=estimators,
-            heatmaps=frames.heatmaps,
-            blind_mean_pose=blind and blind.mean_pose,
-            blind_mm=blind and blind.draw(frames.rows),
-        )
+        scores = _score(frames, skeleton, estimators, blind)
         totals.add(scores, rows, names)
     totals, skipped = _collect(totals, skipped, processes)
     if not processes.is_main:
