@@ -22,6 +22,7 @@ from utils.config.values import (
     text,
 )
 from utils.errors import DiffPoseError
+from utils.precision import PRECISIONS
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 
@@ -181,7 +182,7 @@ class TestConfig(Section):
     subjects: tuple[str, ...] = names("subjects to evaluate, such as [S9]; empty: the split's")
     actions: tuple[str, ...] = names("actions to evaluate, such as [Walking]; empty: all of the dataset's")
     chunk: int = integer(0, "hypotheses denoised at once; 0: automatic")
-    precision: str = choice("float32", ("float32", "bfloat16", "float16", "tf32"), "float32, bfloat16, float16 or tf32")
+    precision: str = choice("float32", tuple(PRECISIONS), "float32, bfloat16, float16 or tf32")
     weights: str = choice("raw", ("raw", "ema"), "raw, or ema for the averaged ones")
 
 
@@ -204,6 +205,17 @@ class Config(Section):
             extra = dataclasses.replace(self.model.extra, norm_method=_norm_method(self.model))
             object.__setattr__(self, "model", dataclasses.replace(self.model, extra=extra))
         _check_together(self)
+
+    @property
+    def condition_width(self) -> int:
+        """Numbers in the condition that the denoiser takes: 16 x CONDITION_DIM of the embedding, 16 x S x 2 of
+        concatenated candidates (x 3 with their likelihoods), or CONDITION_DIM of a 2D pose."""
+        if self.model.condition_type == "embedded_poseformer":
+            return NUM_HEATMAPS * self.model.condition_dim
+        if self.model.condition_type == "heatmap_sampling_concatenated":
+            extra = self.model.extra
+            return NUM_HEATMAPS * extra.num_samples * (3 if extra.concat_likelihood else 2)
+        return self.model.condition_dim
 
 
 def _norm_method(model: ModelConfig) -> str:
@@ -241,7 +253,7 @@ def _check_together(config: Config) -> None:
         f"MODEL.DENOISER_TYPE: base_concat needs CONDITION_TYPE heatmap_sampling_concatenated, got {kind}",
     )
     if concatenated:
-        full = NUM_HEATMAPS * extra.num_samples * (3 if extra.concat_likelihood else 2)
+        full = config.condition_width
         _need(
             width in (-1, full),
             f"MODEL.CONDITION_DIM: CONDITION_TYPE {kind} needs -1 (here the same as {full}), got {width}",

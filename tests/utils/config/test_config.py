@@ -250,6 +250,20 @@ def test_what_can_work_is_let_through(overrides):
     load_config(MAIN, overrides, report=quiet)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "width"),
+    [
+        ([], 2048),
+        (["MODEL.CONDITION_DIM=5"], 80),
+        ([CONCATENATED, "MODEL.CONDITION_DIM=-1", "MODEL.EXTRA.NUM_SAMPLES=3"], 96),
+        ([CONCATENATED, "MODEL.CONDITION_DIM=1536", "MODEL.EXTRA.CONCAT_LIKELIHOOD=true"], 1536),
+        (["MODEL.CONDITION_TYPE=pose_2d", "MODEL.CONDITION_DIM=32", "MODEL.CONDITION_KEY=p2d_gt"], 32),
+    ],
+)
+def test_condition_width(overrides, width):
+    assert load_config(MAIN, overrides, report=quiet).condition_width == width
+
+
 def test_resume_from(write):
     assert Config().train.resume_from == ""
     assert load_config(MAIN, ["TRAIN.CHECKPOINT=a.pt"]).train.resume_from == ""
