@@ -26,6 +26,7 @@ from utils.evaluation.plotting import PictureSample, plot_best_of_n, plot_calibr
 from utils.evaluation.predictions import PredictionFile, PredictionWriter
 from utils.evaluation.report import EASY_FRAMES, HARD_FRAMES, write_report
 from utils.memory import keep_freed_memory
+from utils.precision import usable_precision
 from utils.skeleton import skeleton_for
 from utils.tracking import Tracker
 
@@ -213,7 +214,7 @@ class Evaluation:
             seed=self.args.seed,
             weights="" if self.args.predictions else config.test.weights,
             checkpoint=str(self.args.predictions or self.checkpoint),
-            precision=config.test.precision,
+            precision=usable_precision(config.test.precision, self.device),
             notes=(f"heatmaps: {dataset.detector}",),
         )
         batches, left_out = self.batches(split, dataset)

@@ -11,9 +11,9 @@ from models.diffusion import GaussianDiffusion
 from models.fast.packed import PackedCondition, PackedDenoiser
 from models.heatmap_sampler import Candidates
 from utils.geometry import with_root
+from utils.precision import PRECISIONS, usable_precision
 from utils.randomness import FrameDraws
 
-PRECISIONS = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Rows denoised at once where the configuration leaves it open: what the caches hold, or what fills a GPU.
 AUTOMATIC_CHUNK = {"cpu": 800, "cuda": 65536}
 
@@ -53,7 +53,7 @@ class PoseSampler:
         device_type = model.betas.device.type
         self.chunk = chunk or AUTOMATIC_CHUNK.get(device_type, AUTOMATIC_CHUNK["cuda"])
         self.matmul_precision = "high" if precision == "tf32" else torch.get_float32_matmul_precision()
-        self.dtype = PRECISIONS[precision]
+        self.dtype = PRECISIONS[usable_precision(precision, model.betas.device)]
         self.denoiser = PackedDenoiser(model.denoise_fn, self.dtype)
         self.condition = PackedCondition(model.condition_emb, model.denoise_fn, self.dtype)
 

@@ -15,6 +15,7 @@ from utils.config import Config
 from utils.distributed import SINGLE, Processes
 from utils.ema import Ema
 from utils.errors import DiffPoseError
+from utils.precision import PRECISIONS, usable_precision
 from utils.randomness import StepDraws, generator_states, restore_generators, seed_of
 from utils.resume import check_same_run, run_identity
 
@@ -92,9 +93,9 @@ class Trainer:
         train = self.config.train
         if not train.amp:
             return None
-        if train.amp_dtype == "auto":
-            return torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        return getattr(torch, train.amp_dtype)
+        default = "float16" if self.device.type == "cuda" else "bfloat16"
+        name = usable_precision(default if train.amp_dtype == "auto" else train.amp_dtype, self.device)
+        return None if name == "float32" else PRECISIONS[name]
 
     def fit(self, batches: Iterator[dict[str, Tensor]], *, after_step: Callable[[StepResult], bool | None]) -> None:
         """Train until NUM_STEPS, or until ``after_step`` returns True.

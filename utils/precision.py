@@ -1,6 +1,31 @@
-"""Arithmetic by the name that users give it (TEST.PRECISION, --precision): the type in which a network computes."""
+"""Arithmetic by the name that users give it (TEST.PRECISION, --precision), and what this processor can do of it."""
+
+import sys
+from functools import cache
 
 import torch
 
 # tf32 is float32 whose matrix products a GPU may round to 10 bits: torch.set_float32_matmul_precision("high").
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "tf32": torch.float32}
+
+
+@cache
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions for bfloat16 products; without them they are emulated, many times slower."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # not public: another build of PyTorch, or another kind of processor
+        return True
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
+
+
+def usable_precision(name: str, device: torch.device | str) -> str:
+    """``name``, or float32 in place of bfloat16 on a CPU that can't multiply bfloat16, which one line says once."""
+    if name != "bfloat16" or torch.device(device).type != "cpu" or cpu_multiplies_bfloat16():
+        return name
+    _say_once("this processor has no instructions for bfloat16: the networks compute in float32")
+    return "float32"

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from models.hrnet.fused_convolution import FusedConvolution, fuse_convolutions
 from utils.errors import DiffPoseError
+from utils.precision import PRECISIONS as ALL_PRECISIONS
+from utils.precision import usable_precision
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 IMAGE_SIZE = 255
@@ -30,7 +32,7 @@ WEIGHTS_FOLDER = Path(__file__).resolve().parents[2] / "data" / "preprocessing" 
 WEIGHT_FILES = {"h36m": "fine_HRNet.pt", "orig": "pose_hrnet_w32_256x256.pth"}
 """Which weights -> the published file: fine-tuned on Human3.6M, and the original of MPII."""
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {name: dtype for name, dtype in ALL_PRECISIONS.items() if name != "tf32"}
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -232,7 +234,7 @@ class Detector:
     def __init__(self, model: HRNet, *, device: str | torch.device = "cpu", precision: str = "float32"):
         if precision not in PRECISIONS:
             raise DiffPoseError(f"--precision {precision}: it is one of {', '.join(PRECISIONS)}")
-        self.device, self.dtype = torch.device(device), PRECISIONS[precision]
+        self.device, self.dtype = torch.device(device), PRECISIONS[usable_precision(precision, device)]
         model = fuse_convolutions(model.eval()).to(self.device, self.dtype, memory_format=torch.channels_last)
         self._model = model.requires_grad_(False)
         self._mean = 255 * torch.tensor(IMAGE_MEAN, device=self.device)

@@ -8,6 +8,7 @@ from torch import nn
 
 from models import build_model
 from models.trainer import Trainer, learning_rate
+from utils import precision
 from utils.checkpoint import load_training_state, save_training_state
 from utils.config import parse_config
 from utils.errors import DiffPoseError
@@ -168,7 +169,13 @@ def test_clip_grad_bounds_the_norm(monkeypatch):
     assert norms.pop() == pytest.approx(free / 4, rel=1e-3)
 
 
-def test_mixed_precision_types():
+@pytest.fixture
+def bfloat16_units(monkeypatch):
+    """A processor that multiplies bfloat16, or does as if it did."""
+    monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: True)
+
+
+def test_mixed_precision_types(bfloat16_units):
     assert trainer(AMP=False).amp_dtype is None
     assert trainer(AMP=True).amp_dtype == torch.bfloat16
     half = trainer(AMP=True, AMP_DTYPE="float16")
@@ -177,12 +184,24 @@ def test_mixed_precision_types():
     assert not trainer(AMP=True).scaler.is_enabled()
 
 
-def test_mixed_precision_computes_in_the_lower_type():
+def test_mixed_precision_computes_in_the_lower_type(bfloat16_units):
     seen = []
     learner = trainer(AMP=True, NUM_STEPS=1)
     learner.model.denoise_fn.pose.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
     run(learner)
     assert seen == [torch.bfloat16]
+
+
+def test_a_processor_without_bfloat16_trains_in_float32(monkeypatch, capsys):
+    """Emulated bfloat16 products take 100 times as long."""
+    monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: False)
+    precision._say_once.cache_clear()
+    assert trainer(AMP=True).amp_dtype is None
+    assert trainer(AMP=True, AMP_DTYPE="bfloat16").amp_dtype is None
+    assert trainer(AMP=True, AMP_DTYPE="float16").amp_dtype == torch.float16
+    assert precision.usable_precision("bfloat16", "cpu") == "float32"
+    assert precision.usable_precision("bfloat16", "cuda") == "bfloat16"
+    assert capsys.readouterr().err.count("no instructions for bfloat16") == 1
 
 
 def test_ema_decay_key():
