@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.config.schema import LEGACY, Config, Section, leaves
+from utils.config.schema import LEGACY, PUBLISHED_DEFAULTS, Config, Section, leaves
 from utils.config.values import BadValueError, describe
-from utils.config.yaml_file import parse_yaml, read_yaml, yaml_line
+from utils.config.yaml_file import dump_scalar, parse_yaml, read_yaml, yaml_line
 from utils.errors import DiffPoseError
 
 __all__ = [
@@ -53,14 +53,22 @@ def load_config(
 ) -> Config:
     """Read a configuration file.
 
-    ``EXTENDS: other.yaml`` (relative to the file) takes over another file's values; this file's replace them
-    key by key. ``overrides`` are 'KEY.PATH=value' with the value in YAML; a key's last one counts. ``report``
-    gets one line that names all legacy keys, and one for each value that is taken otherwise than written.
-    Raises DiffPoseError, one line with file and key, for anything that is not as it should be.
+    ``EXTENDS: other.yaml`` (relative to the file) takes over another file's values; this file's values replace
+    them key by key. ``overrides`` are 'KEY.PATH=value' with the value in YAML; the last one for a key counts.
+
+    ``report`` gets one line that names all legacy keys, one for each value that is not used as it is written, and
+    one that names the keys left to the published code's defaults. A file with legacy keys is a published one: it
+    relies on these defaults, so that line is left out.
+
+    Raises:
+        DiffPoseError: one line with file and key, for an unknown key, a wrong value or a file that cannot be read.
     """
     found = _Found()
     values = _read_chain(Path(path), (), found)
+    is_published = bool(found.legacy)
     values |= _parse_overrides(overrides, found)
+    if not is_published:
+        found.remarks += _remark_on_defaults(values, str(path))
     for line in found.lines(str(path)):
         report(line)
     return _build(values, str(path))
@@ -146,6 +154,22 @@ class _Found:
             hint = " (to resume, set TRAIN.RESUME)" if "AUTO_RESUME" in self.legacy else ""
             lines.append(f"{source}: keys without effect are ignored: {', '.join(self.legacy)}{hint}")
         return lines
+
+
+def _remark_on_defaults(values: dict[str, Any], source: str) -> list[str]:
+    """A line that names the keys left to the published code's defaults, if there are any that matter."""
+    has_candidates = values.get("MODEL.CONDITION_TYPE", "embedded_poseformer") == "embedded_poseformer"
+    left = [
+        f"{key}={dump_scalar(_FIELDS[key].default)}"
+        for key in PUBLISHED_DEFAULTS
+        if key not in values and (has_candidates or not key.startswith("MODEL.EXTRA."))
+    ]
+    if not left:
+        return []
+    return [
+        f"{source}: left out, so the published code's defaults are used: {', '.join(left)} "
+        "(for the main experiment's values, begin the file with 'EXTENDS: ' and the path of diffpose.yaml)"
+    ]
 
 
 def _read_chain(path: Path, below: tuple[Path, ...], found: _Found) -> dict[str, Any]:

@@ -93,7 +93,9 @@ class ModelConfig(Section):
 
     PREFIX = "MODEL."
     name: str = text("diffpose", "free text", optional=True)
-    denoiser_type: str = choice("base", ("base", "base_concat"), "base, or base_concat for concatenated candidates")
+    denoiser_type: str = choice(
+        "base", ("base", "base_concat"), "legacy name, CONDITION_TYPE decides: base, base_concat if concatenated"
+    )
     condition_type: str = choice(
         "pose_2d",
         ("embedded_poseformer", "heatmap_sampling_concatenated", "pose_2d", "none"),
@@ -289,6 +291,21 @@ def leaves(section: type[Section] = Config, prefix: str = "") -> dict[str, datac
         found |= {key: field} if "kind" in field.metadata else leaves(field.default_factory, key + ".")
     return found
 
+
+# Keys that shape the model and whose default, kept for published files, is not what the main experiment uses.
+PUBLISHED_DEFAULTS = (
+    "MODEL.CONDITION_TYPE",
+    "MODEL.CONDITION_DIM",
+    "MODEL.CONDITION_KEY",
+    "MODEL.TIMESTEPS",
+    "MODEL.EXTRA.DROP_METHOD",
+    "MODEL.EXTRA.SAMPLEABLE",
+    "MODEL.EXTRA.POS_EMB",
+    "MODEL.EXTRA.OLD",
+    "MODEL.EXTRA.PROJ_POS_EMB",
+    "LOSS.LOSS_TYPE",
+    "TRAIN.SCALE_3D_POSE",
+)
 
 # Keys of the published files without effect; a trailing * stands for any ending, a section for all in it.
 LEGACY = (

@@ -141,5 +141,10 @@ def yaml_line(key: str, value: Any) -> str:
     return _dump({key: value}, default_flow_style=False)
 
 
+def dump_scalar(value: Any) -> str:
+    """A plain value as it would stand in a file."""
+    return yaml_line("", value).partition(": ")[2]
+
+
 def _dump(value: Any, **style: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, width=float("inf"), **style).rstrip("\n")

@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.support.config_files import MAIN, failure, quiet
+from tests.support.helpers import FIXTURES
 from utils.config import (
     Config,
     change_config,
@@ -21,9 +22,7 @@ from utils.config.schema import leaves
 from utils.config.values import Choice
 from utils.errors import DiffPoseError
 
-ROOT = Path(__file__).resolve().parents[3]
-MAIN = ROOT / "diffpose.yaml"
-PUBLISHED = ROOT / "tests" / "fixtures" / "published_main.yaml"
+PUBLISHED = FIXTURES / "published_main.yaml"
 FIELDS = leaves()
 
 # What is taken when a key is absent, as published files rely on it.
@@ -93,32 +92,6 @@ BASELINE = (
     "MODEL:\n  CONDITION_TYPE: heatmap_sampling_concatenated\n  CONDITION_DIM: -1\n"
     "  CONDITION_KEY: heatmaps\n  DENOISER_TYPE: base_concat\n"
 )
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a YAML file and give its path."""
-
-    def make(content: str | bytes, name: str = "experiment.yaml") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return make
-
-
-def failure(path, overrides=()) -> str:
-    """The message of a load that must fail: a single line."""
-    with pytest.raises(DiffPoseError) as caught:
-        load_config(path, overrides)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def quiet(line: str) -> None:
-    raise AssertionError(f"nothing was to be reported, got: {line}")
 
 
 def test_defaults_are_those_published_files_rely_on():

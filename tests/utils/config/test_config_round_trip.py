@@ -1,17 +1,16 @@
 """Any configuration survives the way to YAML and back, and any file gives a configuration or one line."""
 
 from functools import partial
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.config_files import MAIN
 from utils.config import dump_config, load_config, parse_config
 from utils.config.schema import leaves
 from utils.config.values import BadValueError, Choice, Flag, FlagOr, Integer, Names, Number, Text
 from utils.errors import DiffPoseError
 
-MAIN = Path(__file__).resolve().parents[3] / "diffpose.yaml"
 FIELDS = leaves()
 
 

@@ -1,40 +1,9 @@
 """What a configuration must not be: unknown keys, wrong values, unreadable YAML, circles. One line for each."""
 
-from pathlib import Path
-
 import pytest
 
-from utils.config import config_differences, flatten_config, load_config, parse_config
-from utils.errors import DiffPoseError
-
-ROOT = Path(__file__).resolve().parents[3]
-MAIN = ROOT / "diffpose.yaml"
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a YAML file and give its path."""
-
-    def make(content: str | bytes, name: str = "experiment.yaml") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return make
-
-
-def failure(path, overrides=()) -> str:
-    """The message of a load that must fail: a single line."""
-    with pytest.raises(DiffPoseError) as caught:
-        load_config(path, overrides)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def quiet(line: str) -> None:
-    raise AssertionError(f"nothing was to be reported, got: {line}")
+from tests.support.config_files import MAIN, failure, quiet
+from utils.config import config_differences, flatten_config, ignore_warning, load_config, parse_config
 
 
 @pytest.mark.parametrize(
@@ -207,7 +176,8 @@ def test_missing_file_and_folder(tmp_path):
 
 
 def test_byte_order_mark_empty_section_and_windows_lines(write):
-    config = load_config(write("\ufeffTRAIN:\r\nMODEL:\r\n  EXTRA:\r\nWORKERS: 1\r\n"), report=quiet)
+    text = "\ufeffTRAIN:\r\nMODEL:\r\n  EXTRA:\r\nWORKERS: 1\r\n"
+    config = load_config(write(text), report=ignore_warning)
     assert config == parse_config({"WORKERS": 1})
 
 
