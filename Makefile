@@ -1,6 +1,6 @@
 # make quickstart   set-up, benchmark data, training, evaluation, pictures: the whole system on any machine
 # make demo         set-up, 3D poses of the people in a video that pip fetches, and an interactive viewer
-# make test         set-up, tests        make soak   the tests that take longer        make lint   ruff
+# make test         set-up, tests        make soak   the tests that take longer        make lint   ruff and mypy
 # make bench        speed and memory against a plain reference
 # Each target does only what is not done yet. PYTHON chooses the interpreter that .venv is made with.
 
@@ -56,6 +56,7 @@ bench: $(VENV)/.ready
 
 lint: $(VENV)/.ready-test
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 
 clean:
 	rm -rf $(VENV) output

@@ -13,7 +13,7 @@ OURS = ("utils", "data", "models", "demo", "experiments", "train", "eval")
 ALLOWED = {"utils": {"utils"}, "data": {"data", "utils"}, "models": {"models", "utils"}}
 SCRIPTS_MAY = {"data", "models", "utils", "demo"}
 OWN_PARTS = {"demo", "experiments"}
-LATE = {"torchvision", "wandb", "matplotlib", "plotly"}
+LATE = {"torchvision", "wandb", "matplotlib"}
 
 
 def python_files():
