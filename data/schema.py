@@ -52,6 +52,12 @@ VALIDATION_SUBJECTS = MappingProxyType({"train": ("S1", "S6", "S7"), "validate":
 HUMAN36M_SOURCE = "Human3.6M"
 """How the ``source`` attribute of a file made from Human3.6M begins; the synthetic benchmark's begins otherwise."""
 
+MOTION_CAPTURE_SOURCE = "motion capture with simulated cameras and detector"
+"""How the ``source`` attribute of a file made from motion capture begins: its takes are separate recordings."""
+
+RECORDINGS_ATTRIBUTE = "recordings"
+"""Attribute of a file made from a list of recordings: JSON, kind of motion -> the names (actions) of its recordings."""
+
 BUILD_COMMANDS = MappingProxyType(
     {
         "h36m": "python data/preprocessing/H36M.py --input_dir ... --output_dir ...",

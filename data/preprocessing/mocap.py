@@ -1,6 +1,6 @@
-"""Motion capture (BVH files) -> an HDF5 file like Human3.6M's, with simulated cameras and detector.
+"""Motion capture (BVH, DeepMimic) -> an HDF5 file like Human3.6M's, with simulated cameras and detector.
 
-python data/preprocessing/mocap.py --input_dir BVH_FOLDER --output_dir OUT
+python data/preprocessing/mocap.py --input_dir MOTION_FOLDER --output_dir OUT
 """
 
 import argparse
@@ -10,11 +10,12 @@ from pathlib import Path
 import h5py
 
 from data.hdf5.access import text_attribute
-from data.preprocessing.motion_capture.build import SOURCE, load_takes, write_takes
+from data.preprocessing.motion_capture.build import RIGS, STUDIO, load_takes, write_takes
 from data.preprocessing.motion_capture.joint_names import read_mapping
 from data.preprocessing.motion_capture.plan import PlannedTake, find_files, plan_takes
+from data.preprocessing.motion_capture.recording_list import find_listed, read_recording_list
 from data.preprocessing.motion_capture.takes import UNITS_MM, Take, TakeOptions
-from data.schema import ACTIONS
+from data.schema import ACTIONS, MOTION_CAPTURE_SOURCE
 from utils.errors import DiffPoseError, run_script
 
 FILE_NAME = "mocap_dataset.h5"
@@ -22,8 +23,13 @@ FILE_NAME = "mocap_dataset.h5"
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--input_dir", type=Path, required=True, help="folder of BVH files; sub-folders are subjects")
-    parser.add_argument("--output_dir", type=Path, required=True, help=f"where {FILE_NAME} goes")
+    parser.add_argument(
+        "--input_dir", type=Path, required=True, help="folder of motion files; sub-folders are subjects"
+    )
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the HDF5 file goes")
+    parser.add_argument("--file_name", default=FILE_NAME, help="what it is called")
+    parser.add_argument("--recordings", type=Path, metavar="LIST", help="use these recordings only, under these names")
+    parser.add_argument("--cameras", default=STUDIO, choices=RIGS, help="Human3.6M's four, or cameras of all kinds")
     parser.add_argument("--mapping", type=Path, help="YAML or JSON: 'left_hip: NameInTheFile' for unusual joint names")
     parser.add_argument("--unit", default="auto", choices=("auto", *UNITS_MM), help="of the files; auto: from stature")
     parser.add_argument("--up", choices=("y", "z"), help="the axis that points up (default: y, checked)")
@@ -36,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--every", type=int, default=4, help="keep every so many frames of the 50 Hz video")
     parser.add_argument("--workers", type=int, default=2, help="processes; does not change the result")
-    parser.add_argument("--seed", type=int, default=0, help="decides headings, objects in the way and the detector")
+    parser.add_argument("--seed", type=int, default=0, help="decides headings, cameras, objects in the way, detector")
     parser.add_argument("--skip_bad", action="store_true", help="leave out files that cannot be used, and say which")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw a few poses of up to six takes")
     parser.add_argument("--force", action="store_true", help="replace a file that is there and is something else")
@@ -49,7 +55,7 @@ def check_target(path: Path, *, force: bool) -> None:
         return
     try:
         with h5py.File(path, "r", locking=False) as file:
-            ours = text_attribute(file["dataset"], "source").startswith(SOURCE)
+            ours = text_attribute(file["dataset"], "source").startswith(MOTION_CAPTURE_SOURCE)
     except (OSError, KeyError, RuntimeError, ValueError):
         ours = False
     if not ours:
@@ -92,7 +98,9 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.every < 1 or arguments.workers < 1 or arguments.seed < 0:
         raise DiffPoseError("--every and --workers must be at least 1, --seed at least 0")
-    target = arguments.output_dir / FILE_NAME
+    if arguments.file_name != Path(arguments.file_name).name:
+        raise DiffPoseError(f"--file_name {arguments.file_name}: a name is expected, the folder is --output_dir")
+    target = arguments.output_dir / arguments.file_name
     check_target(target, force=arguments.force)
     options = TakeOptions(
         unit=arguments.unit,
@@ -101,9 +109,12 @@ def main() -> None:
         mirror=arguments.mirror,
         mapping=read_mapping(arguments.mapping) if arguments.mapping else None,
     )
+    files = find_files(arguments.input_dir)
+    listed = read_recording_list(arguments.recordings) if arguments.recordings else []
     planned = plan_takes(
         arguments.input_dir,
-        find_files(arguments.input_dir),
+        find_listed(listed, arguments.input_dir, files) if listed else files,
+        labels=[recording.name for recording in listed] if listed else None,
         test_share=arguments.test_share,
         test_files=arguments.test_files,
         seed=arguments.seed,
@@ -117,7 +128,17 @@ def main() -> None:
 
         print(f"saved {save_picture(arguments.picture, [(planned.name, take) for planned, take in takes[:6]])}")
     kept = {name: getattr(arguments, name) for name in ("unit", "up", "mirror", "every", "test_share", "test_files")}
-    rows = write_takes(target, takes, seed=arguments.seed, workers=arguments.workers, parameters=kept)
+    if arguments.cameras != STUDIO:
+        kept["cameras"] = arguments.cameras
+    rows = write_takes(
+        target,
+        takes,
+        seed=arguments.seed,
+        rig=arguments.cameras,
+        listed=listed,
+        workers=arguments.workers,
+        parameters=kept,
+    )
     counts = ", ".join(f"{count} rows in the {split}" for split, count in rows.items())
     print(f"{target}: {counts}; check it with: python data/preprocessing/validate.py {target}")
 

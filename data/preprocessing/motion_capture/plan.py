@@ -1,4 +1,4 @@
-"""Which BVH files there are, whose they are, what they are called in the HDF5 file, and which are for testing."""
+"""Which motion files there are, whose they are, what they are called in the HDF5 file, and which are for testing."""
 
 import fnmatch
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.hdf5.access import listed
+from data.preprocessing.motion_capture.deepmimic import is_deepmimic
 from utils.errors import DiffPoseError
 
 _ACTION_BYTES = 16
@@ -35,28 +36,33 @@ class PlannedTake:
 
 
 def find_files(folder: str | Path) -> list[Path]:
-    """All BVH files below a folder, sorted by path. DiffPoseError when there is no folder, or no file in it."""
+    """All BVH files and DeepMimic clips below a folder, sorted by path.
+
+    BVH files are told by their ending, clips by their content. DiffPoseError when there is no folder, or none in it.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DiffPoseError(f"{folder}: no such folder: --input_dir should hold BVH files")
+        raise DiffPoseError(f"{folder}: no such folder: --input_dir should hold motion files")
     # os.walk does not follow links to folders, so that a loop of links cannot hold it.
     files = [
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(".bvh") and (Path(place) / name).is_file()
+        Path(place) / name for place, _, names in os.walk(folder) for name in names if _is_motion(Path(place) / name)
     ]
     if not files:
-        raise DiffPoseError(f"{folder}: no *.bvh file in it or in its sub-folders")
+        raise DiffPoseError(f"{folder}: no *.bvh file and no DeepMimic clip in it or in its sub-folders")
     if len(files) > MAX_FILES:
-        raise DiffPoseError(f"{folder}: {len(files)} BVH files, at most {MAX_FILES} go into one HDF5 file")
+        raise DiffPoseError(f"{folder}: {len(files)} motion files, at most {MAX_FILES} go into one HDF5 file")
     return sorted(files, key=lambda path: path.relative_to(folder).parts)
+
+
+def _is_motion(path: Path) -> bool:
+    return path.is_file() and (path.name.lower().endswith(".bvh") or is_deepmimic(path))
 
 
 def plan_takes(
     folder: str | Path,
     files: Sequence[Path],
     *,
+    labels: Sequence[str] | None = None,
     test_share: float = 0.2,
     test_files: Sequence[str] = (),
     seed: int = 0,
@@ -64,18 +70,21 @@ def plan_takes(
     """Names and split of each file, training takes first, each split in the order of subjects and files.
 
     A subject is a sub-folder, else what follows ``_subject`` in a file's name, else the file. The action is the folder
-    between subject and file if there is one, else the file's name. ``test_files`` are patterns of files or subjects;
+    between subject and file if there is one, else the file's name. With ``labels`` each file is a subject and an action
+    of that name instead, and its rows do not depend on where it lies. ``test_files`` are patterns of files or subjects;
     without them ``test_share`` of the subjects (at least one; of the files when there is only one subject) is drawn.
     """
     folder = Path(folder)
-    origins, actions = zip(
-        *(map(_printable, _origin_and_action(path.relative_to(folder))) for path in files), strict=True
-    )
+    if labels is None:
+        names = [_printable(path.relative_to(folder).as_posix()) for path in files]
+        named = [_origin_and_action(path.relative_to(folder)) for path in files]
+    else:
+        names, named = list(labels), [(label, label) for label in labels]
+    origins, actions = zip(*(map(_printable, pair) for pair in named), strict=True)
     subjects = list(dict.fromkeys(origins))
     if len(subjects) > MAX_SUBJECTS:
         raise DiffPoseError(f"{folder}: {len(subjects)} subjects, at most {MAX_SUBJECTS} have names: sort into folders")
     codes = {origin: f"{_SUBJECT_LETTERS[n // 100]}{n % 100:02d}" for n, origin in enumerate(subjects, 1)}
-    names = [_printable(path.relative_to(folder).as_posix()) for path in files]
     tested = _tested(names, origins, test_share, test_files, seed)
     taken: dict[tuple[str, str], int] = {}
     takes = []

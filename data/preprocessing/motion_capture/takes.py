@@ -1,13 +1,14 @@
-"""From a BVH file to a take: the 17 Human3.6M joints in mm, z up, floor at 0, every fourth frame of a 50 Hz video."""
+"""From a motion file to a take: the 17 Human3.6M joints in mm, z up, floor at 0, every fourth frame of 50 Hz video."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from data.preprocessing.motion_capture.bvh import BvhMotion, read_bvh
+from data.preprocessing.motion_capture.deepmimic import is_deepmimic, read_deepmimic
 from data.preprocessing.motion_capture.joint_names import map_joints
 from data.preprocessing.validation.anatomy import STATURE_RANGE_MM, side_score, stretched_stature, uprightness
 from utils.errors import DiffPoseError
@@ -61,10 +62,15 @@ class Take:
 def load_take(path: str | Path, options: TakeOptions) -> Take:
     """Read, convert and check one file.
 
-    Raises DiffPoseError for a file that read_bvh refuses, for joints that are not found, and for a body that is no
-    upright human with its left on the left under the options: the message names the option to change.
+    A DeepMimic clip is told by its content; it states its own unit, axes and names, so the options for them do not
+    apply to it. Raises DiffPoseError for a file that its reader refuses, for joints that are not found, and for a body
+    that is no upright human with its left on the left under the options: the message names the option to change.
     """
-    motion = read_bvh(path)
+    if is_deepmimic(path):
+        motion = read_deepmimic(path)
+        options = replace(options, unit="m", up="y", mirror=False, mapping=None)
+    else:
+        motion = read_bvh(path)
     parts = map_joints(motion, options.mapping)
     frames, numbers = video_frames(motion.num_frames, motion.frame_time, options.every)
     raw = motion.positions(frames)
