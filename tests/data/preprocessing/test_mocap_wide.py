@@ -31,7 +31,7 @@ def poses(tmp_path_factory):
 def test_wide_cameras_are_as_stated(poses):
     generator = np.random.default_rng(0)
     pitch, roll, heading, distance, fill, outside = [], [], [], [], [], []
-    for _ in range(1500):
+    for _ in range(800):
         camera = draw_wide_camera(poses, generator, name="W0000001")
         target = (poses.reshape(-1, 3).min(0) + poses.reshape(-1, 3).max(0)) / 2
         way = target - camera.position
@@ -55,7 +55,7 @@ def test_wide_cameras_are_as_stated(poses):
     assert 3 < np.std(roll) < 6
     assert 1800 <= np.min(distance) < 2200
     assert 7500 < np.max(distance) <= 8000
-    assert np.histogram(heading, 8, (-180, 180))[0].min() > 100
+    assert np.histogram(heading, 8, (-180, 180))[0].min() > 50
     assert 0.3 < np.min(fill) < 0.45
     assert 0.75 < np.max(fill) < 0.95
 
