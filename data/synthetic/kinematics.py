@@ -51,13 +51,15 @@ def torso_rotation(angles: np.ndarray) -> np.ndarray:
     return rotation("z", angles[:, 2]) @ rotation("y", angles[:, 0]) @ rotation("x", -angles[:, 1])
 
 
-def two_bone(target: np.ndarray, pole: np.ndarray, first: float, second: float, max_bend: float):
+def two_bone(target: np.ndarray, pole: np.ndarray, first, second, max_bend: float):
     """Directions (F, 3) of two bones whose end reaches ``target`` (F, 3), the middle joint towards ``pole``.
 
+    first, second: the bones' lengths in mm, numbers or (F,), each row then has its own.
     A target out of reach, or nearer than a bend of ``max_bend`` degrees allows, is approached as far as possible.
     """
+    first, second = (np.asarray(length, dtype=np.float64).reshape(-1, 1) for length in (first, second))
     nearest = np.sqrt(first**2 + second**2 + 2 * first * second * np.cos(np.radians(max_bend)))
-    distance = np.clip(np.linalg.norm(target, axis=-1), nearest, 0.9995 * (first + second))[:, None]
+    distance = np.clip(np.linalg.norm(target, axis=-1, keepdims=True), nearest, 0.9995 * (first + second))
     along = unit(target)
     aside = unit(pole - np.sum(pole * along, axis=-1, keepdims=True) * along)
     cos = np.clip((first**2 + distance**2 - second**2) / (2 * first * distance), -1.0, 1.0)
