@@ -46,9 +46,21 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)
 
 
+def sines(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine, each (K, F), of angles (F, K) in degrees."""
+    angle = np.radians(np.asarray(degrees, dtype=np.float64)).T
+    return np.sin(angle), np.cos(angle)
+
+
 def torso_rotation(angles: np.ndarray) -> np.ndarray:
-    """(F, 3) flexion, side bend, twist -> rotation matrices (F, 3, 3)."""
-    return rotation("z", angles[:, 2]) @ rotation("y", angles[:, 0]) @ rotation("x", -angles[:, 1])
+    """(F, 3) flexion, side bend, twist -> rotation matrices (F, 3, 3): about x by -side, then y, then z."""
+    (sy, sx, sz), (cy, cx, cz) = sines(angles)
+    sx = -sx
+    matrix = np.empty((len(angles), 3, 3))
+    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 0, 2] = cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx
+    matrix[:, 1, 0], matrix[:, 1, 1], matrix[:, 1, 2] = sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx
+    matrix[:, 2, 0], matrix[:, 2, 1], matrix[:, 2, 2] = -sy, cy * sx, cy * cx
+    return matrix
 
 
 def two_bone(target: np.ndarray, pole: np.ndarray, first, second, max_bend: float):
@@ -68,11 +80,16 @@ def two_bone(target: np.ndarray, pole: np.ndarray, first, second, max_bend: floa
 
 
 def arm_directions(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(F, 4) angles -> directions (F, 3) of upper arm and forearm in the chest's frame, for a left arm."""
-    elbow = np.radians(angles[:, 3])
-    frame = rotation("z", -angles[:, 1]) @ rotation("x", angles[:, 0]) @ rotation("z", angles[:, 1] - angles[:, 2])
-    flexed = np.stack([np.sin(elbow), np.zeros_like(elbow), -np.cos(elbow)], axis=-1)
-    return turn(frame, -UP), turn(frame, flexed)
+    """(F, 4) angles -> directions (F, 3) of upper arm and forearm in the chest's frame, for a left arm.
+
+    The arm turns about z by plane - rotation, about x by the elevation, about z by -plane.
+    """
+    (se, sp, _, sk), (ce, cp, _, ck) = sines(angles)
+    turned = np.radians(angles[:, 1] - angles[:, 2])
+    ahead, aside = sk * np.cos(turned), sk * np.sin(turned)
+    aside, up = ce * aside + se * ck, se * aside - ce * ck
+    upper = np.stack([sp * se, cp * se, -ce], axis=-1)
+    return upper, np.stack([cp * ahead + sp * aside, cp * aside - sp * ahead, up], axis=-1)
 
 
 def arm_angles(upper: np.ndarray, fore: np.ndarray) -> np.ndarray:
@@ -82,27 +99,35 @@ def arm_angles(upper: np.ndarray, fore: np.ndarray) -> np.ndarray:
     # Far behind the shoulder's range the same direction is reached by a negative elevation.
     behind = plane < ARM_LIMITS[1][0]
     elevation, plane = np.where(behind, -elevation, elevation), np.where(behind, plane + 180, plane)
-    local = turn(rotation("x", -elevation) @ rotation("z", plane), fore)
-    inward = plane - np.degrees(np.arctan2(local[:, 1], local[:, 0]))
+    (se, sp), (ce, cp) = sines(np.stack([elevation, plane], axis=-1))
+    ahead = cp * fore[:, 0] - sp * fore[:, 1]
+    aside = ce * (sp * fore[:, 0] + cp * fore[:, 1]) + se * fore[:, 2]
+    inward = plane - np.degrees(np.arctan2(aside, ahead))
     elbow = np.degrees(np.arccos(np.clip(np.sum(upper * fore, axis=-1), -1, 1)))
     return np.stack([elevation, plane, (inward + 180) % 360 - 180, elbow], axis=-1)
 
 
 def leg_directions(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(F, 4) angles -> directions (F, 3) of thigh and shank in the pelvis's frame, for a left leg."""
-    knee = np.radians(angles[:, 3])
-    frame = rotation("y", -angles[:, 0]) @ rotation("x", angles[:, 1]) @ rotation("z", angles[:, 2])
-    flexed = np.stack([-np.sin(knee), np.zeros_like(knee), -np.cos(knee)], axis=-1)
-    return turn(frame, -UP), turn(frame, flexed)
+    """(F, 4) angles -> directions (F, 3) of thigh and shank in the pelvis's frame, for a left leg.
+
+    The leg turns about z by the rotation, about x by the abduction, about y by -flexion.
+    """
+    (sf, sa, sr, sk), (cf, ca, cr, ck) = sines(angles)
+    behind, inside = -sk * cr, -sk * sr
+    outside, up = ca * inside + sa * ck, sa * inside - ca * ck
+    thigh = np.stack([sf * ca, sa, -cf * ca], axis=-1)
+    return thigh, np.stack([cf * behind - sf * up, outside, sf * behind + cf * up], axis=-1)
 
 
 def leg_angles(thigh: np.ndarray, shank: np.ndarray) -> np.ndarray:
     """The inverse of :func:`leg_directions`: (F, 4)."""
     abduction = np.degrees(np.arcsin(np.clip(thigh[:, 1], -1, 1)))
     flexion = np.degrees(np.arctan2(thigh[:, 0], -thigh[:, 2]))
-    local = turn(rotation("x", -abduction) @ rotation("y", flexion), shank)
+    (sa, sf), (ca, cf) = sines(np.stack([abduction, flexion], axis=-1))
+    ahead = cf * shank[:, 0] + sf * shank[:, 2]
+    outside = ca * shank[:, 1] + sa * (cf * shank[:, 2] - sf * shank[:, 0])
     knee = np.degrees(np.arccos(np.clip(np.sum(thigh * shank, axis=-1), -1, 1)))
-    outward = np.where(knee > 1e-3, np.degrees(np.arctan2(-local[:, 1], -local[:, 0])), 0.0)
+    outward = np.where(knee > 1e-3, np.degrees(np.arctan2(-outside, -ahead)), 0.0)
     return np.stack([flexion, abduction, outward, knee], axis=-1)
 
 

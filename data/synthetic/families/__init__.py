@@ -52,7 +52,7 @@ POSES: dict[str, Callable[[Poser], None]] = {
 }
 BLENDED = 0.15  # share of the poses that are partly another family's
 CANDIDATES = 2  # so many poses are drawn for each that is returned: the likeliest of them
-RUN = 8  # so many poses are of one family together when the family is drawn: larger batches are faster
+RUN = 32  # so many poses are of one family together when the family is drawn: larger batches are faster
 MIRRORED = np.arange(17)
 MIRRORED[list(H36M17.left)], MIRRORED[list(H36M17.right)] = list(H36M17.right), list(H36M17.left)
 

@@ -1,7 +1,8 @@
 """A batch of independent poses: trunk, arms and legs set by angles, by directions or by where hands and feet go.
 
-As :class:`data.synthetic.kinematics.Motion`, but rows are poses and not moments, both sides are set in one call (axis 1:
-left, right), the pelvis turns freely (people lie and stand on their hands), and each row may have its own body.
+The same as :class:`data.synthetic.kinematics.Motion`, but rows are poses and not moments, both sides are set in one
+call (axis 1: left, right), the pelvis turns freely (people lie and stand on their hands), and each row may have its own
+body.
 """
 
 import numpy as np
@@ -31,10 +32,11 @@ SPINE = ("lumbar", "chest", "neck", "head")
 SPINE_NOISE = {"lumbar": (3.0, 2.5, 2.5), "chest": (3.0, 2.5, 5.0), "neck": (5.0, 4.0, 7.0), "head": (4.0, 2.5, 4.0)}
 LIMB_NOISE = 3.0
 # Shares of the body's mass by joint, from Winter's segment masses.
-MASS = np.array(
-    [0.20, 0.057, 0.068, 0.036, 0.057, 0.068, 0.036, 0.14, 0.157, 0.041, 0.040]
-    + [0.014, 0.022, 0.014, 0.014, 0.022, 0.014]
+TRUNK_MASS, ARM_MASS = (
+    [0.20, 0.057, 0.068, 0.036, 0.057, 0.068, 0.036, 0.14, 0.157, 0.041, 0.040],
+    [0.014, 0.022, 0.014],
 )
+MASS = np.array([*TRUNK_MASS, *ARM_MASS, *ARM_MASS])
 # Height of a joint's centre above the floor when its part of the body lies on it, mm, for a person 1.75 m tall.
 CLEARANCE = np.array(
     [95.0, 90.0, 55.0, 62.0, 90.0, 55.0, 62.0, 85.0, 85.0, 70.0, 60.0, 80.0, 42.0, 38.0, 80.0, 42.0, 38.0]
@@ -80,11 +82,16 @@ class Poser:
         self.update()
 
     def column(self, value) -> np.ndarray:
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), (self.count,))
+        result = np.empty(self.count)
+        result[:] = value
+        return result
 
     def row(self, *values) -> np.ndarray:
         """(N, K) out of K numbers or (N,)."""
-        return np.stack([self.column(value) for value in values], axis=-1)
+        result = np.empty((self.count, len(values)))
+        for index, value in enumerate(values):
+            result[:, index] = value
+        return result
 
     def sides(self, left, right) -> np.ndarray:
         """(N, 2) out of two numbers or (N,)."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from data.synthetic.families import arms
 from data.synthetic.families.poser import ANKLES, KNEES, WRISTS, Poser, heading
-from data.synthetic.families.support import knees_down, palms
+from data.synthetic.families.support import knees_down
 from data.synthetic.families.upright import SIGN
 from data.synthetic.kinematics import UP
 
@@ -24,8 +24,14 @@ def sitting(poser: Poser) -> None:
     dice = poser.dice
     lean = np.where(dice.chance(0.6), dice.between(-18.0, 14.0), dice.between(-32.0, 52.0))
     slump = dice.between(-4.0, 24.0)
-    poser.trunk(pitch=np.clip(0.65 * lean - 0.6 * slump, -42, 40), roll=dice.around(0.0, 4.0), yaw=dice.around(0.0, 7.0),
-                bend=0.35 * np.abs(lean) + slump, side=dice.around(0.0, 7.0), twist=dice.around(0.0, 13.0))
+    poser.trunk(
+        pitch=np.clip(0.65 * lean - 0.6 * slump, -42, 40),
+        roll=dice.around(0.0, 4.0),
+        yaw=dice.around(0.0, 7.0),
+        bend=0.35 * np.abs(lean) + slump,
+        side=dice.around(0.0, 7.0),
+        twist=dice.around(0.0, 13.0),
+    )
     seat = np.where(dice.chance(0.75), dice.between(0.88, 1.12), dice.between(0.5, 1.75))
     floor = poser.ankle
     poser.pelvis[:, 2] = floor + poser.size["shank"] * seat + 25.0 * poser.scale
@@ -61,9 +67,14 @@ def sitting_floor(poser: Poser) -> None:
     poser.lie_down()
     lean = dice.between(-38.0, 32.0)
     kind = dice.pick((2, 1, 2, 2.4, 1.3, 1.6, 0.6))
-    poser.trunk(pitch=np.clip(0.6 * lean - 10, -40, 25), roll=dice.around(0.0, 5.0), yaw=0.0,
-                bend=dice.between(0.0, 40.0) + 0.4 * np.clip(lean, 0, 40), side=dice.around(0.0, 7.0),
-                twist=dice.around(0.0, 13.0))
+    poser.trunk(
+        pitch=np.clip(0.6 * lean - 10, -40, 25),
+        roll=dice.around(0.0, 5.0),
+        yaw=0.0,
+        bend=dice.between(0.0, 40.0) + 0.4 * np.clip(lean, 0, 40),
+        side=dice.around(0.0, 7.0),
+        twist=dice.around(0.0, 13.0),
+    )
     poser.pelvis[:, 2] = poser.clearance()[:, 0] + dice.between(0.0, 12.0)
     low = poser.clearance()[:, ANKLES]
     one = np.ones((poser.count, 2))
@@ -85,7 +96,9 @@ def sitting_floor(poser: Poser) -> None:
     forward[:, 0] += np.where(kind == 2, 60.0, 0.0) * poser.scale  # one shin before the other
     azimuth = azimuth + dice.around((0.0, 0.0), 7.0)
     feet = ankles_at(poser, np.minimum(forward, 0.985 * leg), outward, low)
-    poser.step(feet, heading(azimuth * SIGN) + (rise * 1.6)[..., None] * UP * np.where(rise > 0.9, 1.6, 0.35)[..., None])
+    poser.step(
+        feet, heading(azimuth * SIGN) + (rise * 1.6)[..., None] * UP * np.where(rise > 0.9, 1.6, 0.35)[..., None]
+    )
     arms.act(poser, arms.ON_FLOOR)
     arms.gaze(poser, down=6.0)
 
@@ -108,8 +121,14 @@ def kneeling(poser: Poser) -> None:
     slope = np.where(dice.chance(0.5), dice.between(2.0, 32.0), dice.between(20.0, 68.0))
     slope = np.where(both, slope, np.minimum(slope, dice.between(2.0, 38.0)))
     lean = np.where(dice.chance(0.6), dice.between(-8.0, 18.0), dice.between(5.0, 72.0))
-    poser.trunk(pitch=0.55 * lean, roll=dice.around(0.0, 4.0), yaw=dice.around(0.0, 7.0), bend=0.55 * lean + 4,
-                side=dice.around(0.0, 7.0), twist=dice.around(0.0, 13.0))
+    poser.trunk(
+        pitch=0.55 * lean,
+        roll=dice.around(0.0, 4.0),
+        yaw=dice.around(0.0, 7.0),
+        bend=0.55 * lean + 4,
+        side=dice.around(0.0, 7.0),
+        twist=dice.around(0.0, 13.0),
+    )
     kneel(poser, slope, np.where(both, dice.between(2.0, 40.0), dice.between(-8.0, 20.0)))
     ahead = poser.size["thigh"] * dice.between(0.7, 1.25)
     front = ankles_at(poser, ahead[:, None], (poser.size["hip"] * dice.between(0.6, 2.2))[:, None], 0.0)
@@ -120,27 +139,36 @@ def kneeling(poser: Poser) -> None:
     arms.gaze(poser, hands=0.45)
 
 
-LEGS_ON_BACK = np.array([  # flexion, abduction, rotation, knee
-    [(-4, 1, -5, 2), (8, 26, 35, 16)],  # stretched
-    [(40, -4, -12, 82), (62, 14, 14, 122)],  # the foot on the floor
-    [(35, 30, 45, 70), (60, 52, 75, 120)],  # the knee fallen outwards
-    [(60, -5, -10, 20), (115, 25, 25, 140)],  # in the air
-], dtype=np.float64)
-LEGS_ON_FRONT = np.array([
-    [(-12, 1, -15, 2), (3, 24, 30, 12)],  # stretched
-    [(-8, 1, -10, 30), (6, 14, 15, 115)],  # the shin up
-    [(20, 32, 40, 45), (75, 55, 75, 120)],  # the knee drawn up beside the body
-], dtype=np.float64)
-LEGS_ON_SIDE = np.array([
-    [(0, -12, -15, 5), (35, 2, 15, 50)],  # stretched
-    [(30, -12, -15, 40), (85, 2, 15, 110)],  # bent
-    [(75, -10, -15, 70), (125, 2, 15, 145)],  # curled up
-], dtype=np.float64)
+LEGS_ON_BACK = np.array(
+    [  # flexion, abduction, rotation, knee
+        [(-4, 1, -5, 2), (8, 26, 35, 16)],  # stretched
+        [(40, -4, -12, 82), (62, 14, 14, 122)],  # the foot on the floor
+        [(35, 30, 45, 70), (60, 52, 75, 120)],  # the knee fallen outwards
+        [(60, -5, -10, 20), (115, 25, 25, 140)],  # in the air
+    ],
+    dtype=np.float64,
+)
+LEGS_ON_FRONT = np.array(
+    [
+        [(-12, 1, -15, 2), (3, 24, 30, 12)],  # stretched
+        [(-8, 1, -10, 30), (6, 14, 15, 115)],  # the shin up
+        [(20, 32, 40, 45), (75, 55, 75, 120)],  # the knee drawn up beside the body
+    ],
+    dtype=np.float64,
+)
+LEGS_ON_SIDE = np.array(
+    [
+        [(0, -12, -15, 5), (35, 2, 15, 50)],  # stretched
+        [(30, -12, -15, 40), (85, 2, 15, 110)],  # bent
+        [(75, -10, -15, 70), (125, 2, 15, 145)],  # curled up
+    ],
+    dtype=np.float64,
+)
 
 
 def legs_of(poser: Poser, table: np.ndarray, weights, *, alike: float) -> np.ndarray:
     """(N, 2, 4) degrees: each leg between the bounds of a row of ``table``; with a chance both of the same row."""
-    kinds, angles = zip(*(poser.dice.pick_row(table[:, 0], table[:, 1], weights) for _ in range(2)), strict=True)
+    angles = [poser.dice.pick_row(table[:, 0], table[:, 1], weights)[1] for _ in range(2)]
     same = poser.dice.chance(alike)[:, None]
     second = np.where(same, angles[0] + poser.dice.around(np.zeros(4), 5.0), angles[1])
     return np.stack([angles[0], second], axis=1)
@@ -152,8 +180,9 @@ def arms_on_floor(poser: Poser, mask, *, height=0.0) -> None:
     up = np.sign(poser.frames["chest"][:, 2, 0])  # the chest looks up or down
     angle = np.radians(np.where(dice.chance(0.5), dice.between(5.0, 50.0), dice.between(5.0, 172.0)))[:, None]
     angle = angle + np.radians(dice.around((0.0, 0.0), 12.0)) * np.where(dice.chance(0.6), 1.0, 4.0)[:, None]
-    length = poser.arm_length[:, None] * np.where(dice.chance(0.6)[:, None], dice.between((0.85,) * 2, (0.99,) * 2),
-                                                  dice.between((0.5,) * 2, (0.95,) * 2))
+    length = poser.arm_length[:, None] * np.where(
+        dice.chance(0.6)[:, None], dice.between((0.85,) * 2, (0.99,) * 2), dice.between((0.5,) * 2, (0.95,) * 2)
+    )
     local = np.stack([0.0 * angle, np.sin(angle), -np.cos(angle)], axis=-1) * length[..., None]
     target = poser.shoulders() + (local * [[1, 1, 1], [1, -1, 1]]) @ poser.frames["chest"].transpose(0, 2, 1)
     target[..., 2] = poser.clearance()[:, WRISTS] + height
@@ -169,10 +198,18 @@ def lying(poser: Poser) -> None:
     back, front, side = kind == 0, kind == 1, kind == 2
     prop = dice.chance(0.35)
     pitch = np.where(back, -90.0, np.where(front, 90.0 - 16.0 * prop, 0.0)) + dice.around(0.0, 3.0)
-    curl = np.where(back, dice.between(-4, 22), np.where(front, -20.0 * prop - dice.between(0, 6), dice.between(-6, 45)))
+    curl = np.where(
+        back, dice.between(-4, 22), np.where(front, -20.0 * prop - dice.between(0, 6), dice.between(-6, 45))
+    )
     slant = np.where(side, 0.0, dice.around(0.0, 8.0))
-    poser.trunk(pitch=pitch, roll=np.where(side, 0.0, slant), yaw=0.0, bend=curl, side=dice.around(0.0, 6.0),
-                twist=dice.around(0.0, 10.0))
+    poser.trunk(
+        pitch=pitch,
+        roll=np.where(side, 0.0, slant),
+        yaw=0.0,
+        bend=curl,
+        side=dice.around(0.0, 6.0),
+        twist=dice.around(0.0, 10.0),
+    )
     # On the side: head first along -x, the left side up, rolled a little to the back or the front.
     flat = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     flat = np.stack([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]], axis=1)
@@ -204,9 +241,18 @@ def rest_arms(poser: Poser, back: np.ndarray, prop: np.ndarray, side: np.ndarray
     """The arms of people who lie: (N,) on the back, on the front propped on the elbows, on a side."""
     dice = poser.dice
     arms_on_floor(poser, np.ones((poser.count, 2), bool))
-    on_body = arms.sides_of(("belly", "belly", 2), ("low clasped", "low clasped", 1), ("behind head", "behind head", 1.5),
-                            ("brow", "belly", 0.7), ("screen", "screen", 1), ("raised", "raised", 0.5), ("any", "any", 0.8),
-                            ("thigh", "thigh", 0.7), ("heart", "belly", 0.7), ("ahead", "ahead", 0.5))
+    on_body = arms.sides_of(
+        ("belly", "belly", 2),
+        ("low clasped", "low clasped", 1),
+        ("behind head", "behind head", 1.5),
+        ("brow", "belly", 0.7),
+        ("screen", "screen", 1),
+        ("raised", "raised", 0.5),
+        ("any", "any", 0.8),
+        ("thigh", "thigh", 0.7),
+        ("heart", "belly", 0.7),
+        ("ahead", "ahead", 0.5),
+    )
     arms.act(poser, on_body, (back & dice.chance(0.6))[:, None] & ((SIGN > 0) | dice.chance(0.7)[:, None]))
     shoulder = poser.shoulders()
     forward = poser.frames["chest"][:, :, 2]
@@ -220,8 +266,15 @@ def rest_arms(poser: Poser, back: np.ndarray, prop: np.ndarray, side: np.ndarray
     front = dice.between((140.0, -60.0, -250.0), (400.0, 60.0, 60.0)) * poser.scale[:, None]
     both = np.stack([front, chest * (0.9, 1.0, 0.6)], axis=1)
     arms.hold(poser, "chest", both, (0.2, 0.5, -0.8), side[:, None])
-    hug = arms.sides_of(("thigh", "thigh", 1), ("hip", "thigh", 1), ("thigh", "any", 1), ("shin", "shin", 1), ("prayer", "prayer", 1))
+    hug = arms.sides_of(
+        ("thigh", "thigh", 1), ("hip", "thigh", 1), ("thigh", "any", 1), ("shin", "shin", 1), ("prayer", "prayer", 1)
+    )
     arms.act(poser, hug, (side & dice.chance(0.5))[:, None] & (SIGN > 0))
     under = np.array([20.0, 60.0, 60.0]) + dice.around(np.zeros(3), (35.0, 30.0, 40.0))
-    arms.hold(poser, "head", np.stack([under, under], axis=1) * poser.scale[:, None, None], (0.8, 0.3, 0.3),
-              (side & dice.chance(0.45))[:, None] & (SIGN < 0))
+    arms.hold(
+        poser,
+        "head",
+        np.stack([under, under], axis=1) * poser.scale[:, None, None],
+        (0.8, 0.3, 0.3),
+        (side & dice.chance(0.45))[:, None] & (SIGN < 0),
+    )

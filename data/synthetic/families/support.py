@@ -5,6 +5,8 @@ import numpy as np
 from data.synthetic.families.poser import ANKLES, ELBOWS, KNEES, LIMB_NOISE, MASS, WRISTS, Poser, heading
 from data.synthetic.kinematics import UP, unit
 
+SINKS = 12.0  # mm below the floor from which a hand or a foot is moved; less lifts the body
+
 
 def centre_of_mass(joints_mm: np.ndarray) -> np.ndarray:
     """(N, 17, 3) -> (N, 3), mm."""
@@ -29,7 +31,9 @@ def stand_on(
     hip = poser.points["hip"]
     for _ in range(3):
         offset = centre_of_mass(poser.joints())[:, :2] - poser.pelvis[:, :2]
-        poser.pelvis[:, :2] = support - balanced * offset if np.ndim(balanced) == 0 else support - balanced[:, None] * offset
+        poser.pelvis[:, :2] = (
+            support - balanced * offset if np.ndim(balanced) == 0 else support - balanced[:, None] * offset
+        )
         away = np.linalg.norm((feet - hip)[..., :2] - poser.pelvis[:, None, :2], axis=-1)
         longest = 0.998 * poser.leg_length[:, None]
         straight = np.sqrt(longest**2 - np.minimum(away, 0.9 * longest) ** 2)
@@ -78,14 +82,14 @@ def keep_above_floor(poser: Poser) -> None:
     """Lift hands, elbows and feet that are below the floor; then the whole body if that does not do."""
     floor = poser.clearance()
     elbows, wrists = poser.arms()
-    low = np.maximum(floor[:, WRISTS] - wrists[..., 2], floor[:, ELBOWS] - elbows[..., 2]) > 1.0
+    low = np.maximum(floor[:, WRISTS] - wrists[..., 2], floor[:, ELBOWS] - elbows[..., 2]) > SINKS
     if low.any():
         up = UP @ poser.frames["chest"]  # where up is, for the elbow
         target = wrists.copy()
         target[..., 2] = np.maximum(wrists[..., 2], floor[:, WRISTS] + 5.0)
         poser.reach(target, up[:, None] * np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]), low)
     knees, ankles = poser.legs()
-    low = np.maximum(floor[:, ANKLES] - ankles[..., 2], floor[:, KNEES] - knees[..., 2]) > 1.0
+    low = np.maximum(floor[:, ANKLES] - ankles[..., 2], floor[:, KNEES] - knees[..., 2]) > SINKS
     if low.any():
         target = ankles.copy()
         target[..., 2] = np.maximum(ankles[..., 2], floor[:, ANKLES] + 2.0)

@@ -31,8 +31,14 @@ def standing(poser: Poser) -> None:
     hang = 9.0 * (2 * load - 1) * dice.between(0.2, 1.3)  # the hip of the standing leg is higher
     lean = np.where(dice.chance(0.25), dice.between(0.0, 30.0), np.abs(dice.around(0.0, 4.0)))
     side, twist = dice.around(0.0, 5.0), dice.around(0.0, 9.0)
-    poser.trunk(pitch=0.6 * lean + dice.around(2.0, 4.0), roll=-hang, yaw=dice.around(0.0, 8.0),
-                bend=0.5 * lean + dice.around(3.0, 8.0), side=hang + side, twist=twist)
+    poser.trunk(
+        pitch=0.6 * lean + dice.around(2.0, 4.0),
+        roll=-hang,
+        yaw=dice.around(0.0, 8.0),
+        bend=0.5 * lean + dice.around(3.0, 8.0),
+        side=hang + side,
+        twist=twist,
+    )
     width = np.where(dice.chance(0.75), dice.between(0.6, 1.7), dice.between(1.0, 3.2))
     lead = dice.around(0.0, 80.0) * poser.scale
     sink = np.where(dice.chance(0.2), dice.between(5.0, 110.0), dice.between(1.0, 14.0)) * poser.scale
@@ -50,8 +56,14 @@ def reaching(poser: Poser) -> None:
     lean = dice.between(4.0, 24.0) + 0.55 * low * dice.between(0.6, 1.1)
     both = dice.chance(0.35)
     ahead, aside = np.cos(towards), np.sin(towards)
-    poser.trunk(pitch=0.6 * lean * ahead, roll=0.35 * lean * aside, yaw=0.25 * azimuth, bend=0.55 * lean * ahead,
-                side=0.5 * lean * aside, twist=0.35 * azimuth * dice.between(0.3, 1.0))
+    poser.trunk(
+        pitch=0.6 * lean * ahead,
+        roll=0.35 * lean * aside,
+        yaw=0.25 * azimuth,
+        bend=0.55 * lean * ahead,
+        side=0.5 * lean * aside,
+        twist=0.35 * azimuth * dice.between(0.3, 1.0),
+    )
     arms.act(poser, arms.STANDING)
     level, up = np.cos(np.radians(height)), np.sin(np.radians(height))
     way = poser.row(level * ahead, level * aside, up)[:, None] * np.ones((1, 2, 1))
@@ -90,19 +102,47 @@ def bending(poser: Poser) -> None:
     """The trunk bends over straight or bent knees: to pick up, to lift, to tie a shoe, to look at something low."""
     dice = poser.dice
     lean = dice.between(22.0, 98.0)
-    poser.trunk(pitch=lean * dice.between(0.5, 0.85), roll=dice.around(0.0, 6.0), yaw=dice.around(0.0, 9.0),
-                bend=lean * dice.between(0.15, 0.65), side=dice.around(0.0, 9.0), twist=dice.around(0.0, 16.0))
+    poser.trunk(
+        pitch=lean * dice.between(0.5, 0.85),
+        roll=dice.around(0.0, 6.0),
+        yaw=dice.around(0.0, 9.0),
+        bend=lean * dice.between(0.15, 0.65),
+        side=dice.around(0.0, 9.0),
+        twist=dice.around(0.0, 16.0),
+    )
     sink = np.where(dice.chance(0.45), dice.between(0.01, 0.06), dice.between(0.04, 0.45)) * poser.leg_length
     lead = np.where(dice.chance(0.6), dice.around(0.0, 90.0), dice.around(0.0, 300.0)) * poser.scale
-    heel = np.where((lead > 0)[:, None] == (SIGN > 0), 0.0, 1.0) * (np.clip(np.abs(lead) - 150, 0, None) * 0.25)[:, None]
+    heel = (
+        np.where((lead > 0)[:, None] == (SIGN > 0), 0.0, 1.0) * (np.clip(np.abs(lead) - 150, 0, None) * 0.25)[:, None]
+    )
     poser.set_arms(np.tile([60.0, 85.0, 0.0, 15.0], (poser.count, 2, 1)))
-    stand_on(poser, stance(poser, dice.between(0.7, 2.4), lead, raised=heel), toes_out(poser),
-             load=dice.between(0.3, 0.7), sink=sink, reserve=45.0)
+    stand_on(
+        poser,
+        stance(poser, dice.between(0.7, 2.4), lead, raised=heel),
+        toes_out(poser),
+        load=dice.between(0.3, 0.7),
+        sink=sink,
+        reserve=45.0,
+    )
     kind = dice.chance(0.7)
     hands_low(poser)
-    arms.act(poser, arms.sides_of(("knee", "knee", 2), ("thigh", "thigh", 1), ("talk", "talk", 1), ("any", "any", 2),
-                                  ("hip", "hip", 0.7), ("hang", "hang", 1), ("load", "load", 1), ("shin", "shin", 1),
-                                  ("ahead", "ahead", 0.5), ("back", "back", 0.5), ("ankle", "ankle", 0.6)), ~kind[:, None])
+    arms.act(
+        poser,
+        arms.sides_of(
+            ("knee", "knee", 2),
+            ("thigh", "thigh", 1),
+            ("talk", "talk", 1),
+            ("any", "any", 2),
+            ("hip", "hip", 0.7),
+            ("hang", "hang", 1),
+            ("load", "load", 1),
+            ("shin", "shin", 1),
+            ("ahead", "ahead", 0.5),
+            ("back", "back", 0.5),
+            ("ankle", "ankle", 0.6),
+        ),
+        ~kind[:, None],
+    )
     arms.gaze(poser, hands=0.6, down=35.0)
 
 
@@ -111,8 +151,14 @@ def crouching(poser: Poser) -> None:
     dice = poser.dice
     depth = dice.between(0.18, 0.74)
     lean = dice.between(-2.0, 42.0) + 30.0 * depth
-    poser.trunk(pitch=lean * dice.between(0.25, 0.7), roll=dice.around(0.0, 5.0), yaw=dice.around(0.0, 8.0),
-                bend=lean * dice.between(0.2, 0.7), side=dice.around(0.0, 6.0), twist=dice.around(0.0, 12.0))
+    poser.trunk(
+        pitch=lean * dice.between(0.25, 0.7),
+        roll=dice.around(0.0, 5.0),
+        yaw=dice.around(0.0, 8.0),
+        bend=lean * dice.between(0.2, 0.7),
+        side=dice.around(0.0, 6.0),
+        twist=dice.around(0.0, 12.0),
+    )
     up = np.where(dice.chance(0.55), 1.0, 0.0)[:, None] * np.clip(depth - 0.3, 0, 1)[:, None]
     heels = up * dice.between((100.0, 100.0), (300.0, 300.0)) * poser.scale[:, None]
     split = dice.chance(0.4)
@@ -136,25 +182,41 @@ def carrying(poser: Poser) -> None:
     front, bag, shoulder = kind == 0, kind == 1, kind == 2
     lean = np.where(front, dice.between(-12.0, 12.0), dice.between(-3.0, 14.0)) + 25.0 * dice.chance(0.25)
     side = np.where(bag, dice.between(-14.0, 2.0), dice.around(0.0, 4.0))
-    poser.trunk(pitch=0.5 * lean, roll=0.4 * side, yaw=dice.around(0.0, 7.0), bend=0.6 * lean + 3, side=0.6 * side,
-                twist=dice.around(0.0, 9.0))
+    poser.trunk(
+        pitch=0.5 * lean,
+        roll=0.4 * side,
+        yaw=dice.around(0.0, 7.0),
+        bend=0.6 * lean + 3,
+        side=0.6 * side,
+        twist=dice.around(0.0, 9.0),
+    )
     arms.act(poser, arms.sides_of(("hang", "hang", 3), ("bent", "bent", 1), ("talk", "talk", 1), ("any", "any", 1)))
     stride = dice.chance(0.4)
     lead = np.where(stride, dice.around(0.0, 330.0), dice.around(0.0, 80.0)) * poser.scale
     behind = (lead > 0)[:, None] != (SIGN > 0)
     heel = np.where(stride[:, None] & behind, (0.25 * np.abs(lead))[:, None] * dice.between((0.3,), (1.2,)), 0.0)
     sink = np.where(dice.chance(0.2), dice.between(0.05, 0.4), dice.between(0.003, 0.03)) * poser.leg_length
-    stand_on(poser, stance(poser, dice.between(0.6, 1.5), lead, raised=heel), toes_out(poser, 7.0),
-             load=dice.between(0.2, 0.8), sink=sink, reserve=np.where(front, -30.0, 15.0))
+    stand_on(
+        poser,
+        stance(poser, dice.between(0.6, 1.5), lead, raised=heel),
+        toes_out(poser, 7.0),
+        load=dice.between(0.2, 0.8),
+        sink=sink,
+        reserve=np.where(front, -30.0, 15.0),
+    )
     width, ahead, low = dice.between(50.0, 230.0), dice.between(190.0, 340.0), dice.between(-440.0, -60.0)
     box = poser.row(ahead, width, low)[:, None] + dice.around(np.zeros((2, 3)), (25.0, 15.0, 25.0))
     box = box + dice.around(0.0, 60.0)[:, None, None] * [[0, 0, 1.0], [0, 0, -1.0]]  # held aslant
     arms.hold(poser, "chest", box * poser.scale[:, None, None], (-0.5, 0.7, -1.0), front[:, None])
-    poser.set_arms(dice.between((1.0, 0.0, -20.0, 2.0), (14.0, 95.0, 40.0, 22.0))[:, None] * np.ones((2, 1)),
-                   (bag[:, None] & ((SIGN > 0) | dice.chance(0.3)[:, None])))
+    poser.set_arms(
+        dice.between((1.0, 0.0, -20.0, 2.0), (14.0, 95.0, 40.0, 22.0))[:, None] * np.ones((2, 1)),
+        (bag[:, None] & ((SIGN > 0) | dice.chance(0.3)[:, None])),
+    )
     lift = dice.around((110.0, 175.0, 90.0), 35.0)[:, None] * poser.scale[:, None, None] * np.ones((2, 1))
     arms.hold(poser, "chest", lift, (0.6, 0.8, -0.5), shoulder[:, None] & (SIGN > 0))
-    over = dice.between((-60.0, 70.0, 90.0), (160.0, 260.0, 430.0))[:, None] * poser.scale[:, None, None] * np.ones((2, 1))
+    over = (
+        dice.between((-60.0, 70.0, 90.0), (160.0, 260.0, 430.0))[:, None] * poser.scale[:, None, None] * np.ones((2, 1))
+    )
     arms.hold(poser, "head", over, (0.4, 1.0, 0.0), (kind == 3)[:, None] & ((SIGN > 0) | dice.chance(0.75)[:, None]))
     arms.gaze(poser, hands=0.2)
 
@@ -164,15 +226,27 @@ def pushing(poser: Poser) -> None:
     dice = poser.dice
     pull = dice.chance(0.4)
     lean = np.where(pull, dice.between(-38.0, 12.0), dice.between(4.0, 55.0))
-    poser.trunk(pitch=lean * dice.between(0.6, 1.0), roll=dice.around(0.0, 5.0), yaw=dice.around(0.0, 14.0),
-                bend=np.abs(lean) * dice.between(0.0, 0.5), side=dice.around(0.0, 6.0), twist=dice.around(0.0, 12.0))
+    poser.trunk(
+        pitch=lean * dice.between(0.6, 1.0),
+        roll=dice.around(0.0, 5.0),
+        yaw=dice.around(0.0, 14.0),
+        bend=np.abs(lean) * dice.between(0.0, 0.5),
+        side=dice.around(0.0, 6.0),
+        twist=dice.around(0.0, 12.0),
+    )
     lead = dice.between(60.0, 650.0) * poser.scale * np.where(dice.chance(0.5), 1, -1)
     behind = (lead > 0)[:, None] != (SIGN > 0)
     heel = np.where(behind & ~pull[:, None], (0.22 * np.abs(lead))[:, None], 0.0)
     away = -np.sin(np.radians(lean)) * dice.between(150.0, 520.0) * poser.scale  # feet lag behind the lean
     poser.set_arms(np.tile([85.0, 85.0, 0.0, 20.0], (poser.count, 2, 1)))
-    stand_on(poser, stance(poser, dice.between(0.7, 1.8), lead, raised=heel), toes_out(poser),
-             load=dice.between(0.3, 0.7), sink=dice.between(0.01, 0.35) * poser.leg_length, reserve=-away)
+    stand_on(
+        poser,
+        stance(poser, dice.between(0.7, 1.8), lead, raised=heel),
+        toes_out(poser),
+        load=dice.between(0.3, 0.7),
+        sink=dice.between(0.01, 0.35) * poser.leg_length,
+        reserve=-away,
+    )
     height = dice.between(-420.0, 260.0)
     spot = poser.row(dice.between(240.0, 600.0), dice.between(40.0, 300.0), height)[:, None]
     spot = spot + dice.around(np.zeros((2, 3)), (50.0, 25.0, 50.0))
@@ -187,8 +261,14 @@ def climbing(poser: Poser) -> None:
     """A foot on a step, a rung or a ledge, the hands on holds ahead and above, or on a rail or the knee."""
     dice = poser.dice
     lean = dice.between(-6.0, 34.0)
-    poser.trunk(pitch=lean, roll=dice.around(0.0, 9.0), yaw=dice.around(0.0, 12.0), bend=dice.around(6.0, 9.0),
-                side=dice.around(0.0, 9.0), twist=dice.around(0.0, 12.0))
+    poser.trunk(
+        pitch=lean,
+        roll=dice.around(0.0, 9.0),
+        yaw=dice.around(0.0, 12.0),
+        bend=dice.around(6.0, 9.0),
+        side=dice.around(0.0, 9.0),
+        twist=dice.around(0.0, 12.0),
+    )
     high = dice.between(0.08, 0.62) * poser.leg_length
     feet = stance(poser, dice.between(0.7, 2.4), 2 * dice.between(0.02, 0.24) * poser.leg_length)
     feet[:, 0, 2] += high
@@ -196,10 +276,25 @@ def climbing(poser: Poser) -> None:
     load = dice.between(0.05, 0.8)
     wall = dice.chance(0.6)
     poser.set_arms(np.tile([100.0, 85.0, 0.0, 30.0], (poser.count, 2, 1)))
-    stand_on(poser, feet, toes_out(poser, 14.0, 12.0), load=load, sink=dice.between(0.01, 0.22) * poser.leg_length,
-             reserve=np.where(wall, -dice.between(0.0, 160.0), 20.0))
-    arms.act(poser, arms.sides_of(("knee", "hang", 2), ("hang", "hang", 1), ("ahead", "hang", 1), ("bent", "bent", 1),
-                                  ("any", "any", 1), ("thigh", "thigh", 1)))
+    stand_on(
+        poser,
+        feet,
+        toes_out(poser, 14.0, 12.0),
+        load=load,
+        sink=dice.between(0.01, 0.22) * poser.leg_length,
+        reserve=np.where(wall, -dice.between(0.0, 160.0), 20.0),
+    )
+    arms.act(
+        poser,
+        arms.sides_of(
+            ("knee", "hang", 2),
+            ("hang", "hang", 1),
+            ("ahead", "hang", 1),
+            ("bent", "bent", 1),
+            ("any", "any", 1),
+            ("thigh", "thigh", 1),
+        ),
+    )
     hold = dice.between(np.tile([170.0, 20.0, -250.0], (2, 1)), np.tile([480.0, 330.0, 560.0], (2, 1)))
     start = poser.shoulders().mean(axis=1, keepdims=True)
     poser.reach(start + hold * poser.scale[:, None, None] * [[1, 1, 1], [1, -1, 1]], (-0.3, 0.9, -0.6), wall[:, None])
