@@ -3,7 +3,7 @@
 import numpy as np
 
 from data.synthetic.families import arms
-from data.synthetic.families.poser import Poser
+from data.synthetic.families.poser import WRISTS, Poser
 from data.synthetic.families.support import stand_on
 from data.synthetic.kinematics import SIDES
 
@@ -83,16 +83,21 @@ def reaching(poser: Poser) -> None:
     arms.gaze(poser, hands=0.75)
 
 
-def hands_low(poser: Poser, *, one: float = 0.4) -> None:
-    """Hands go to the floor or to something low in front of the feet; a free hand lies on the thigh or hangs."""
+def low_heights(poser: Poser) -> np.ndarray:
+    """(N,) heights of wrists that take something from the floor or from something low, mm."""
+    dice = poser.dice
+    return poser.clearance()[:, WRISTS[0]] + np.where(dice.chance(0.5), dice.between(0, 60), dice.between(0, 450))
+
+
+def hands_low(poser: Poser, low: np.ndarray, *, one: float = 0.4) -> None:
+    """Hands go down to heights ``low`` (N,) in front of the feet; a free hand lies on the thigh or hangs."""
     dice = poser.dice
     shoulders = poser.shoulders()
     target = shoulders + 0.0
     target[..., 0] += dice.between((-80.0, -80.0), (240.0, 240.0)) * poser.scale[:, None]
     target[..., 1] = np.where(dice.chance(0.5)[:, None], target[..., 1], 0.35 * target[..., 1])
     target[..., 1] += dice.around(0.0, 110.0)[:, None]
-    low = (poser.clearance()[:, 13] + np.where(dice.chance(0.5), dice.between(0, 60), dice.between(0, 450)))[:, None]
-    target[..., 2] = np.maximum(low, shoulders[..., 2] - 0.995 * poser.arm_length[:, None])
+    target[..., 2] = np.maximum(low[:, None], shoulders[..., 2] - 0.995 * poser.arm_length[:, None])
     free = dice.chance(one)
     arms.act(poser, arms.sides_of(("thigh", "thigh", 2), ("hang", "hang", 1), ("knee", "knee", 1.5), ("any", "any", 1)))
     poser.reach(target, elbow=(-0.3, 0.7, -0.4), mask=np.stack([np.ones(poser.count, bool), ~free], axis=1))
@@ -101,7 +106,8 @@ def hands_low(poser: Poser, *, one: float = 0.4) -> None:
 def bending(poser: Poser) -> None:
     """The trunk bends over straight or bent knees: to pick up, to lift, to tie a shoe, to look at something low."""
     dice = poser.dice
-    lean = dice.between(22.0, 98.0)
+    picks = dice.chance(0.65)
+    lean = np.where(picks, dice.between(50.0, 112.0), dice.between(22.0, 98.0))
     poser.trunk(
         pitch=lean * dice.between(0.5, 0.85),
         roll=dice.around(0.0, 6.0),
@@ -116,16 +122,14 @@ def bending(poser: Poser) -> None:
         np.where((lead > 0)[:, None] == (SIGN > 0), 0.0, 1.0) * (np.clip(np.abs(lead) - 150, 0, None) * 0.25)[:, None]
     )
     poser.set_arms(np.tile([60.0, 85.0, 0.0, 15.0], (poser.count, 2, 1)))
-    stand_on(
-        poser,
-        stance(poser, dice.between(0.7, 2.4), lead, raised=heel),
-        toes_out(poser),
-        load=dice.between(0.3, 0.7),
-        sink=sink,
-        reserve=45.0,
-    )
-    kind = dice.chance(0.7)
-    hands_low(poser)
+    feet, toes, load = stance(poser, dice.between(0.7, 2.4), lead, raised=heel), toes_out(poser), dice.between(0.3, 0.7)
+    stand_on(poser, feet, toes, load=load, sink=sink, reserve=45.0)
+    low = low_heights(poser)
+    # Knees bend as far as the hands need to come down.
+    short = poser.shoulders()[..., 2].mean(axis=1) - low - 0.93 * poser.arm_length
+    sink = np.maximum(sink, np.minimum(sink + np.where(picks, short, 0.0), 0.55 * poser.leg_length))
+    stand_on(poser, feet, toes, load=load, sink=sink, reserve=45.0)
+    hands_low(poser, low)
     arms.act(
         poser,
         arms.sides_of(
@@ -141,7 +145,7 @@ def bending(poser: Poser) -> None:
             ("back", "back", 0.5),
             ("ankle", "ankle", 0.6),
         ),
-        ~kind[:, None],
+        ~picks[:, None],
     )
     arms.gaze(poser, hands=0.6, down=35.0)
 
@@ -170,7 +174,7 @@ def crouching(poser: Poser) -> None:
     kind = dice.chance(0.3)
     arms.act(poser, arms.KNEELING)
     held = poser.arm.copy()
-    hands_low(poser)
+    hands_low(poser, low_heights(poser))
     poser.set_arms(held, ~kind[:, None])
     arms.gaze(poser, hands=0.45, down=15.0)
 
