@@ -45,7 +45,7 @@ def test_every_family_is_drawn_and_everyday_poses_most_often():
     assert joints.shape == (4000, 17, 3)
     assert family.shape == (4000,)
     found = np.bincount(family, minlength=len(FAMILIES)) / 4000
-    np.testing.assert_allclose(found, np.array(list(FAMILIES.values())) / total, atol=0.08)
+    np.testing.assert_allclose(found, np.array(list(FAMILIES.values())) / total, atol=0.025)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])

@@ -52,7 +52,8 @@ POSES: dict[str, Callable[[Poser], None]] = {
 }
 BLENDED = 0.15  # share of the poses that are partly another family's
 CANDIDATES = 2  # so many poses are drawn for each that is returned: the likeliest of them
-RUN = 32  # so many poses are of one family together when the family is drawn: larger batches are faster
+RUN = 32  # a small call draws one family for so many poses together, since larger batches are faster
+FREE = 1024  # a call of so many poses or more draws the family of each by itself
 MIRRORED = np.arange(17)
 MIRRORED[list(H36M17.left)], MIRRORED[list(H36M17.right)] = list(H36M17.right), list(H36M17.left)
 
@@ -70,11 +71,11 @@ def pose_family(rng: np.random.Generator, body: Body, count: int, family: str) -
 
 
 def draw_families(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Family indices (count,), in shuffled runs; at least two draws, so that there is something to blend."""
+    """Family indices (count,) by their weights; at least two draws, so that there is something to blend."""
     weights = np.array(list(FAMILIES.values()))
-    runs = max(2, -(-count // RUN))
+    runs = count if count >= FREE else max(2, -(-count // RUN))
     drawn = rng.choice(len(weights), size=runs, p=weights / weights.sum())
-    return rng.permutation(np.repeat(drawn, RUN)[np.linspace(0, runs * RUN - 1, count).astype(int)])
+    return rng.permutation(drawn[np.linspace(0, runs, count, endpoint=False).astype(int)])
 
 
 def draw_pose(

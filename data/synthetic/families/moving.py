@@ -30,20 +30,20 @@ def stride(poser: Poser, phase: np.ndarray, length, *, lean) -> None:
     dice = poser.dice
     tilt = 3.0 * np.sin(GAIT_CYCLE * phase[:, 0]) + dice.around(0.0, 2.0)
     counter = np.cos(GAIT_CYCLE * phase[:, 0])
-    turn = dice.around(0.0, 9.0)
+    turn = dice.around(0.0, 12.0)
     poser.trunk(
         pitch=0.5 * lean + dice.around(2.0, 3.0),
         roll=tilt + 0.2 * turn,
         yaw=-5.0 * length * counter,
-        bend=0.5 * lean + dice.around(0.0, 5.0),
-        side=-tilt + dice.around(0.0, 3.0),
+        bend=0.5 * lean + dice.around(2.0, 8.0),
+        side=-tilt + dice.around(0.0, 4.5),
         twist=8.0 * length * counter + turn,
     )
     hip, knee = gait(phase, length[:, None])
     knee = knee / np.maximum(length, 1.0)[:, None] ** 0.7  # long strides bend the knees no more than others
-    hip = hip + poser.dice.around((0.0, 0.0), 4.0) + 0.5 * lean[:, None]
+    hip = hip + poser.dice.around((0.0, 0.0), 5.0) + 0.5 * lean[:, None]
     knee = knee + np.abs(poser.dice.around((0.0, 0.0), 4.0))
-    wide, out = dice.around((1.0, 1.0), 3.0), dice.around((6.0, 6.0), 7.0)
+    wide, out = dice.around((1.0, 1.0), 4.0), dice.around((6.0, 6.0), 9.0)
     poser.set_legs(np.stack([hip, wide, out, knee], axis=-1))
     poser.settle()
 
@@ -54,7 +54,7 @@ def walking(poser: Poser) -> None:
     phase, length = phases(poser), dice.between(0.35, 1.5)
     stride(poser, phase, length, lean=np.where(dice.chance(0.2), dice.between(5, 28), dice.between(-4, 8)))
     swing_arms(poser, phase, length * dice.between(0.4, 1.6), dice.between(6.0, 50.0))
-    busy = dice.chance(0.35)[:, None] & ((SIGN > 0) | dice.chance(0.5)[:, None])
+    busy = dice.chance(0.42)[:, None] & ((SIGN > 0) | dice.chance(0.5)[:, None])
     arms.act(poser, arms.STANDING, busy)
     arms.gaze(poser, hands=0.1)
 
