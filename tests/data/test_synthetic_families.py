@@ -212,9 +212,13 @@ def test_hands_touch_and_hold_the_body():
         assert 0.03 < share.mean() < 0.6
 
 
-def test_left_and_right_are_alike():
-    """Means and spreads of poses and of their mirror images agree within sampling error."""
-    joints, _ = draw_pose(np.random.default_rng(0), BODY, 3000, family="standing")
+@pytest.mark.parametrize("family", ["standing", "balancing", "throwing"])
+def test_left_and_right_are_alike(family):
+    """Means and spreads of poses and of their mirror images agree within sampling error.
+
+    The families themselves raise the left leg in balancing and throw with the right arm.
+    """
+    joints, _ = draw_pose(np.random.default_rng(0), BODY, 2000, family=family)
     mirrored = joints[:, MIRRORED] * (1.0, -1.0, 1.0)
     error = joints.std(axis=0) / np.sqrt(len(joints)) + 0.5
     assert (np.abs(joints.mean(axis=0) - mirrored.mean(axis=0)) / error).max() < 6

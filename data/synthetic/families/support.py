@@ -13,15 +13,13 @@ def centre_of_mass(joints_mm: np.ndarray) -> np.ndarray:
     return np.einsum("njd,j->nd", joints_mm, MASS)
 
 
-def stand_on(
-    poser: Poser, feet: np.ndarray, toes: np.ndarray, *, load, sink, planted=True, reserve=0.0, balanced=1.0
-) -> None:
+def stand_on(poser: Poser, feet: np.ndarray, toes: np.ndarray, *, load, sink, planted=True, reserve=0.0) -> None:
     """Put the body on its feet, the centre of mass over them.
 
     feet: (N, 2, 3) ankles in the world, mm. toes: (N, 2) degrees outwards, the knees point there. load: (N,) share of
     the weight on the left foot. sink: (N,) how far the hips are below the height of straight legs, mm. planted: (N, 2)
-    which feet stand; the other leg keeps its angles. balanced: (N,) 1 puts the centre of mass over the support, 0 the
-    hips. reserve: (N, 2) or number, mm by which the support lies in front of the ankles.
+    which feet stand; the other leg keeps its angles. reserve: (N,) or number, mm by which the support lies in front of
+    the ankles.
     """
     planted = np.broadcast_to(planted, (poser.count, 2))
     load = np.where(planted.all(axis=1), load, planted[:, 0])[:, None]
@@ -31,9 +29,7 @@ def stand_on(
     hip = poser.points["hip"]
     for _ in range(3):
         offset = centre_of_mass(poser.joints())[:, :2] - poser.pelvis[:, :2]
-        poser.pelvis[:, :2] = (
-            support - balanced * offset if np.ndim(balanced) == 0 else support - balanced[:, None] * offset
-        )
+        poser.pelvis[:, :2] = support - offset
         away = np.linalg.norm((feet - hip)[..., :2] - poser.pelvis[:, None, :2], axis=-1)
         longest = 0.998 * poser.leg_length[:, None]
         straight = np.sqrt(longest**2 - np.minimum(away, 0.9 * longest) ** 2)
