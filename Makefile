@@ -14,7 +14,7 @@ QUICKSTART := output/quickstart_42
 # Of the demo's video, every EVERY-th frame.
 EVERY ?= 10
 
-.PHONY: setup quickstart demo test soak lint bench clean
+.PHONY: setup quickstart demo test soak lint bench clean ask
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -28,10 +28,17 @@ $(VENV)/.ready-test: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 
-$(BENCHMARK): | $(VENV)/.ready
+ask:
+
+# Asked every time: the command leaves a file of the present version as it is and makes an older one anew. A run that
+# was trained on the older one is then put aside, since --resume would keep it.
+$(BENCHMARK): ask | $(VENV)/.ready
 	$(RUN) -m data.synthetic --output $@ --workers 2
 
-$(QUICKSTART)/model-final.pt: experiments/synthetic/quickstart.yaml | $(BENCHMARK)
+$(QUICKSTART)/model-final.pt: experiments/synthetic/quickstart.yaml $(BENCHMARK)
+	@if [ -d $(QUICKSTART) ] && [ $(BENCHMARK) -nt $(QUICKSTART)/config.yaml ]; then \
+	  echo "$(QUICKSTART) was trained on an older benchmark: moved to $(QUICKSTART)_old"; \
+	  rm -rf $(QUICKSTART)_old && mv $(QUICKSTART) $(QUICKSTART)_old; fi
 	$(RUN) train.py --config $< --seed 42 --run_name 42 --resume --no_eval --do_not_use_wandb
 
 $(QUICKSTART)/report.json: $(QUICKSTART)/model-final.pt

@@ -233,11 +233,25 @@ def perform(action: str, variant: int, body: Body, frames: int, generator: np.ra
 
     variant: subaction 0 or 1. The floor is z = 0; the heading and the place in the room are drawn.
     """
-    motion = Motion(body, frames)
-    ACTIONS[action](motion, generator, np.arange(frames) / FRAME_RATE, variant)
+    joints = perform_at(action, variant, body, np.arange(frames) / FRAME_RATE, generator)
+    return joints + draw_place(action, generator)
+
+
+def draw_place(action: str, generator: np.random.Generator) -> np.ndarray:
+    """Where in the room, (3,) mm, somebody does something: about the middle, now and then at the edge."""
     spread = 0.3 if action.startswith("Walk") else 1.0
     place = spread * np.array(PLACE_SPREAD) * np.clip(generator.standard_normal(2), -2.0, 2.0)
     if generator.uniform() < EDGE_PROBABILITY:
         angle = generator.uniform(0, 2 * np.pi)
         place = generator.uniform(*EDGE_RADIUS) * np.array([np.cos(angle), np.sin(angle)])
-    return motion.joints() + np.array([*place, 0.0])
+    return np.array([*place, 0.0])
+
+
+def perform_at(action: str, variant: int, body: Body, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Joints (F, 17, 3) in the world, mm, of one take of an action, at times (F,) in seconds that may lie far apart.
+
+    The floor is z = 0; the heading is drawn, and the take goes on somewhere about the origin.
+    """
+    motion = Motion(body, len(time))
+    ACTIONS[action](motion, generator, time, variant)
+    return motion.joints()

@@ -1,15 +1,9 @@
 """The whole benchmark as one HDF5 file: which sequences it holds, and their simulation in parallel."""
 
 import json
-import multiprocessing
 import zlib
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -19,19 +13,23 @@ from data.ambiguity import HARD_SUBSET_RULE
 from data.hdf5.access import text_attribute
 from data.hdf5.columnar import ColumnarWriter, encode_heatmap
 from data.hdf5.compact import CompactForm
+from data.preprocessing.conversion.ordered_pool import ordered_map
 from data.schema import ACTIONS, SUBJECTS
 from data.synthetic.actions import perform
 from data.synthetic.bodies import subject_body
-from data.synthetic.cameras import CAMERA_NAMES, camera_named, write_cameras
-from data.synthetic.views import OCCLUDED_FIELD, draw_scene, simulate_view
+from data.synthetic.cameras import CAMERA_NAMES, RowCameras, camera_named, write_cameras
+from data.synthetic.views import EPISODE_FIELD, OCCLUDED_FIELD, draw_scene, simulate_rows
 from utils.errors import DiffPoseError
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SOURCE = "synthetic: DiffPose embedded benchmark"
 # Rows are every fourth frame of the 50 Hz video, the first one at index 3.
 FRAME_STEP = 4
 # File names sort a numbered take before the bare one, so subaction 1 comes first, as in Human3.6M's files.
 SUBACTIONS = ("1", "0")
+EPISODE_ROWS = 4
+"""Rows of one camera that show one motion. Heading, place, posture, tempo, gesture, objects and the detector's habits
+are drawn anew for the next: a take is many short episodes, since a model would learn a few long ones by heart."""
 _ROWS_A_TASK = 256
 _COMPRESSION_LEVEL = 4
 
@@ -59,17 +57,28 @@ class BuildParameters:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Rows first..last-1 of one camera's recording of a take."""
+
+    cam: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Task:
-    """Rows first..last-1 of one camera's recording of a take that lasts ``take_rows`` rows."""
+    """Pieces of a take, in the file's order; ``number`` is the first episode of the take among those of the split."""
 
     split: str
     subject: str
     action: str
     subaction: str
-    cam: str
-    take_rows: int
-    first: int
-    last: int
+    number: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(piece.last - piece.first for piece in self.pieces)
 
 
 def plan_sequences(split: str, rows: int) -> list[tuple[str, str, str, str, int]]:
@@ -96,77 +105,79 @@ def plan_sequences(split: str, rows: int) -> list[tuple[str, str, str, str, int]
 
 
 def plan_tasks(split: str, rows: int) -> list[Task]:
-    """The work for a split, in the file's order, in pieces whose size does not depend on the number of workers."""
-    sequences = plan_sequences(split, rows)
-    longest: dict[tuple[str, str, str], int] = {}
-    for *take, _, count in sequences:
-        longest[tuple(take)] = max(longest.get(tuple(take), 0), count)
-    return [
-        Task(split, *take, cam, longest[tuple(take)], first, min(first + _ROWS_A_TASK, count))
-        for *take, cam, count in sequences
-        for first in range(0, count, _ROWS_A_TASK)
-    ]
+    """The work for a split, in the file's order, in tasks whose size does not depend on the number of workers.
+
+    A task holds all four cameras of a take when they are short, so that its motions are made once.
+    """
+    takes: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
+    for *take, cam, count in plan_sequences(split, rows):
+        takes.setdefault(tuple(take), []).append((cam, count))
+    tasks, number = [], 0
+    for take, views in takes.items():
+        longest = max(count for _, count in views)
+        pieces = [
+            Piece(cam, first, min(first + _ROWS_A_TASK, count))
+            for cam, count in views
+            for first in range(0, count, _ROWS_A_TASK)
+        ]
+        together = [tuple(pieces)] if longest * len(views) <= _ROWS_A_TASK else [(piece,) for piece in pieces]
+        tasks += [Task(split, *take, number, chosen) for chosen in together]
+        number += -(-longest // EPISODE_ROWS)
+    return tasks
 
 
 def _generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-@lru_cache(maxsize=2)
-def take_joints(subject: str, action: str, subaction: str, rows: int, seed: int) -> np.ndarray:
-    """World joints (rows, 17, 3) in mm of one take, every fourth frame; what all four cameras see."""
-    generator = _generator(seed, "take", subject, action, subaction)
-    joints = perform(action, int(subaction), subject_body(subject), FRAME_STEP * rows, generator)
+@lru_cache(maxsize=2 * _ROWS_A_TASK)
+def episode_joints(subject: str, action: str, subaction: str, episode: int, seed: int) -> np.ndarray:
+    """World joints (4, 17, 3) in mm of one episode of a take, every fourth frame; what all four cameras see."""
+    generator = _generator(seed, "episode", subject, action, subaction, episode)
+    joints = perform(action, int(subaction), subject_body(subject), FRAME_STEP * EPISODE_ROWS, generator)
     return joints[FRAME_STEP - 1 :: FRAME_STEP]
+
+
+def _simulate_piece(task: Task, piece: Piece, seed: int) -> dict[str, np.ndarray]:
+    """The columns of one camera's rows, each with the scene of its episode."""
+    take = (task.subject, task.action, task.subaction)
+    camera = camera_named(piece.cam)
+    rows = np.arange(piece.first, piece.last)
+    joints, scenes = [], {}
+    for episode in range(piece.first // EPISODE_ROWS, (piece.last - 1) // EPISODE_ROWS + 1):
+        own = episode_joints(*take, episode, seed)
+        joints.append(own[rows[rows // EPISODE_ROWS == episode] % EPISODE_ROWS])
+        scenes[episode] = draw_scene(
+            camera, own[:, 0].mean(axis=0), _generator(seed, "scene", *take, episode, piece.cam)
+        )
+    columns = simulate_rows(
+        np.concatenate(joints),
+        RowCameras.same(camera, len(rows)),
+        subject_body(task.subject),
+        _generator(seed, "rows", *take, piece.cam, piece.first),
+        scenes=[scenes[row // EPISODE_ROWS] for row in rows],
+    )
+    columns["cam"] = np.full(len(rows), piece.cam)
+    columns["frame_orig"] = (FRAME_STEP * rows + FRAME_STEP - 1).astype(np.int32)
+    columns["episode"] = (task.number + rows // EPISODE_ROWS).astype(np.int32)
+    return columns
 
 
 def simulate_task(task: Task, seed: int) -> dict[str, np.ndarray]:
     """The columns of a task's rows. Depends on nothing but the task and the seed."""
-    names = (task.subject, task.action, task.subaction)
-    joints = take_joints(*names, task.take_rows, seed)
-    camera = camera_named(task.cam)
-    scene = draw_scene(camera, joints[:, 0].mean(axis=0), _generator(seed, "scene", *names, task.cam))
-    columns = simulate_view(
-        joints[task.first : task.last],
-        camera,
-        subject_body(task.subject),
-        _generator(seed, "rows", *names, task.cam, task.first),
-        scene=scene,
-    )
-    count = task.last - task.first
-    for name in ("subject", "action", "subaction", "cam"):
-        columns[name] = np.full(count, getattr(task, name))
-    columns["frame_orig"] = FRAME_STEP * np.arange(task.first, task.last, dtype=np.int32) + FRAME_STEP - 1
+    parts = [_simulate_piece(task, piece, seed) for piece in task.pieces]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name in ("subject", "action", "subaction"):
+        columns[name] = np.full(task.rows, getattr(task, name))
     return columns
 
 
 def _encoded_task(task: Task, parameters: BuildParameters) -> dict:
+    """The columns of a task with the heatmaps in their stored form."""
     columns = simulate_task(task, parameters.seed)
     encode = partial(encode_heatmap, level=_COMPRESSION_LEVEL, compact=parameters.compact_form)
     columns["heatmap"] = [encode(heatmap) for heatmap in columns["heatmap"]]
     return columns
-
-
-def _results(tasks: list[Task], parameters: BuildParameters, workers: int) -> Iterator[tuple[Task, dict]]:
-    """Each task with its columns, in order; at most a few tasks a worker are under way, so memory does not grow."""
-    if workers == 1:
-        for task in tasks:
-            yield task, _encoded_task(task, parameters)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        remaining = iter(tasks)
-        running = deque((task, pool.submit(_encoded_task, task, parameters)) for task in islice(remaining, 4 * workers))
-        try:
-            while running:
-                task, future = running.popleft()
-                columns = future.result()
-                running.extend((new, pool.submit(_encoded_task, new, parameters)) for new in islice(remaining, 1))
-                yield task, columns
-        except BrokenProcessPool as error:
-            raise DiffPoseError("a worker process ended unexpectedly (out of memory?): try --workers 1") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def existing_parameters(path: Path) -> BuildParameters | None:
@@ -221,12 +232,13 @@ def build(
             attrs=attributes,
             level=_COMPRESSION_LEVEL,
             compact=parameters.compact_form,
-            extra_fields=(OCCLUDED_FIELD,),
+            extra_fields=(OCCLUDED_FIELD, EPISODE_FIELD),
         ) as writer,
         tqdm(total=total, unit="row", desc="benchmark", disable=not show_progress) as bar,
     ):
         write_cameras(writer, [subject for split in ("trainset", "testset") for subject in SUBJECTS["h36m"][split]])
-        for task, columns in _results(tasks, parameters, min(workers, len(tasks))):
+        encoded = ordered_map(partial(_encoded_task, parameters=parameters), tasks, workers=min(workers, len(tasks)))
+        for task, columns in zip(tasks, encoded, strict=True):
             writer.append(task.split, columns)
-            bar.update(task.last - task.first)
+            bar.update(task.rows)
     return True

@@ -1,6 +1,6 @@
 """Four pinhole cameras around the subject, like Human3.6M's (without lens distortion)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,39 @@ class Camera:
     def translation(self) -> np.ndarray:
         """(3,) mm: ``x_camera = rotation @ x_world + translation``."""
         return -self.rotation @ self.position
+
+
+@dataclass(frozen=True)
+class RowCameras:
+    """A camera for each row, as :class:`Camera` with a leading axis F.
+
+    focal, centre, size: (F, 2) px; rotation: (F, 3, 3); position: (F, 3) mm in the world.
+    """
+
+    focal: np.ndarray
+    centre: np.ndarray
+    rotation: np.ndarray
+    position: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def same(cls, camera: Camera, count: int) -> "RowCameras":
+        """One camera for ``count`` rows."""
+        return cls.chosen([camera], np.zeros(count, np.int64))
+
+    @classmethod
+    def chosen(cls, cameras: Sequence[Camera], choice: np.ndarray) -> "RowCameras":
+        """For each row the camera with the number that ``choice`` (F,) says."""
+        parts = ("focal", "centre", "rotation", "position", "size")
+        return cls(**{part: np.array([getattr(camera, part) for camera in cameras])[choice] for part in parts})
+
+    def to_camera(self, points_mm: np.ndarray) -> np.ndarray:
+        """World points (F, J, 3) -> camera frame (F, J, 3), mm."""
+        return (points_mm - self.position[:, None]) @ np.swapaxes(self.rotation, 1, 2)
+
+    def project(self, camera_mm: np.ndarray) -> np.ndarray:
+        """Points (F, J, 3) of the cameras' frames, mm -> (F, J, 2) picture px, also outside the picture."""
+        return camera_mm[..., :2] / camera_mm[..., 2:] * self.focal[:, None] + self.centre[:, None]
 
 
 def look_at(position: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:

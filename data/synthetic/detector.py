@@ -24,7 +24,7 @@ _FLOOR_MASS = _FLOOR_SHARES[2] * QUANTUM * HEATMAP_SIZE**2
 _NUM_PEAKS = 3
 
 # MPII order: RFoot RKnee RHip LHip LKnee LFoot Hip Spine Thorax Head RWrist RElbow RShoulder LShoulder LElbow LWrist
-_PARTNER = np.array([5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10])
+PARTNER = np.array([5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10])
 _PARENT = np.array([1, 2, 6, 6, 3, 4, 7, 8, 9, 8, 11, 12, 8, 8, 13, 14])
 _LIMB = np.array([0, 0, 0, 1, 1, 1, 4, 4, 4, 4, 2, 2, 2, 3, 3, 3])
 NUM_LIMBS = 5
@@ -50,12 +50,14 @@ def draw_habits(generator: np.random.Generator) -> np.ndarray:
 def doubt(reason: np.ndarray, depth: np.ndarray, habits: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """How unsure the detector is of each joint (F, 16), MPII order: 0 when it is seen, up to 1.
 
+    habits: (5,), or (F, 5) where rows have their own.
+
     More so the deeper the joint lies behind its occluder, when its parent is hidden too, behind foreign objects, and
     outside the picture.
     """
     hidden = reason != VISIBLE
     lapse = generator.beta(0.5, 7.0, (len(reason), NUM_LIMBS))
-    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.20 * habits[_LIMB] + 0.53 * lapse[:, _LIMB]
+    level = 0.04 + 0.10 * depth + 0.05 * hidden[:, _PARENT] + 0.20 * habits[..., _LIMB] + 0.53 * lapse[:, _LIMB]
     level = level + 0.06 * (reason == BEHIND_OBJECT) + 0.08 * (reason == OUTSIDE)
     level = level * generator.uniform(0.8, 1.2, reason.shape) * _FRAILTY
     return np.where(hidden, np.clip(level, 0.0, 1.0), 0.0)
@@ -78,14 +80,14 @@ def draw_mixture(
     shape = unsure.shape
     hidden = reason != VISIBLE
     limit = 6.4 + 24.0 * unsure**2
-    partner = _pull(cells[:, _PARTNER], cells, limit)
+    partner = _pull(cells[:, PARTNER], cells, limit)
     behind_body = (reason == BEHIND_BODY)[..., None]
     third = _pull(np.where(behind_body, occluder, cells[:, _PARENT]), cells, 0.8 * limit)
     places = np.stack([cells, partner, third], axis=2)  # (F, 16, K, 2)
 
     wander = generator.uniform(0.9, 1.1, (*shape, _NUM_PEAKS))
     std = np.where(hidden, VISIBLE_STD + 3.0 * unsure, VISIBLE_STD)[..., None] * wander
-    lone = np.arange(NUM_HEATMAPS) == _PARTNER
+    lone = np.arange(NUM_HEATMAPS) == PARTNER
     weight = np.stack(
         [np.ones(shape), np.where(lone, 0.0, 0.22 * _FRAILTY + 0.40 * unsure), 0.07 * _FRAILTY + 0.30 * unsure], axis=-1
     )
@@ -114,8 +116,8 @@ def draw_mixture(
     return Mixture(centre=centre + shift[:, :, None], std=std, weight=weight, height=height)
 
 
-def render(mixture: Mixture, generator: np.random.Generator) -> np.ndarray:
-    """Heatmaps (F, 16, 64, 64) float32 of a mixture, with a faint floor; multiples of 1/1024, which float16 holds.
+def draw_peaks(mixture: Mixture) -> np.ndarray:
+    """Heatmaps (F, 16, 64, 64) float32 of a mixture.
 
     Every map has a positive value: a peak that lies outside the map is brought to its edge.
     """
@@ -127,6 +129,12 @@ def render(mixture: Mixture, generator: np.random.Generator) -> np.ndarray:
     row *= (mixture.weight / mixture.std**2).astype(np.float32)[..., None]
     maps = np.swapaxes(row, -1, -2) @ column  # (F, 16, 64, 64)
     maps *= (mixture.height / maps.max(axis=(2, 3))).astype(np.float32)[..., None, None]
+    return maps
+
+
+def render(mixture: Mixture, generator: np.random.Generator) -> np.ndarray:
+    """As :func:`draw_peaks`, with a faint floor; multiples of 1/1024, which float16 holds."""
+    maps = draw_peaks(mixture)
     coarse = HEATMAP_SIZE // _FLOOR_BLOCK
     floor = generator.choice(_FLOOR_LEVELS, p=_FLOOR_SHARES, size=(*maps.shape[:2], coarse, 1, coarse, 1))
     maps = maps.reshape(*maps.shape[:2], coarse, _FLOOR_BLOCK, coarse, _FLOOR_BLOCK)

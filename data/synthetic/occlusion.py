@@ -1,11 +1,12 @@
 """Who hides whom: capsules around the bones, an object in front, and the picture's edge."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.synthetic.bodies import Body
-from data.synthetic.cameras import Camera
+from data.synthetic.cameras import Camera, RowCameras
 
 VISIBLE, BEHIND_BODY, BEHIND_OBJECT, OUTSIDE = 0, 1, 2, 3
 """Why a joint is not seen; :data:`VISIBLE` when it is."""
@@ -92,8 +93,25 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class RowPanels:
+    """An object for each row, as :class:`Panel` with a leading axis F; a ``half_width`` below 0 stands for none."""
+
+    centre: np.ndarray
+    half_width: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, panels: Sequence[Panel | None]) -> "RowPanels":
+        """The panels of rows that may have none."""
+        none = Panel(centre=np.zeros(2), half_width=-1.0, low=0.0, high=0.0)
+        parts = ("centre", "half_width", "low", "high")
+        return cls(**{part: np.array([getattr(panel or none, part) for panel in panels]) for part in parts})
+
+
+@dataclass(frozen=True)
 class Visibility:
-    """What one camera sees of each joint.
+    """What a row's camera sees of each joint.
 
     reason: (F, 17) one of the constants above; depth: (F, 17) in 0..1, how far inside the occluder's outline the line
     of sight runs; place_mm: (F, 17, 3) the occluder's point that hides the joint, in the world (the joint if seen).
@@ -141,28 +159,33 @@ def draw_panel(generator: np.random.Generator, camera: Camera, middle_mm: np.nda
     return Panel(centre=centre, half_width=generator.uniform(160, 260), low=300.0, high=generator.uniform(780, 1050))
 
 
-def _hidden_by_panel(panel: Panel, camera: Camera, joints_mm: np.ndarray) -> np.ndarray:
-    normal = panel.centre - camera.position[:2]
-    reach = np.linalg.norm(normal)
+def _hidden_by_panel(panels: RowPanels, cameras: RowCameras, joints_mm: np.ndarray) -> np.ndarray:
+    """Whether each joint (F, J, 3) lies behind its row's panel: (F, J)."""
+    normal = panels.centre - cameras.position[:, :2]
+    reach = np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1.0)
     normal = normal / reach
-    ray = joints_mm - camera.position
-    ahead = ray[..., :2] @ normal
-    crossing = camera.position + ray * (reach / np.maximum(ahead, 1.0))[..., None]
-    aside = (crossing[..., :2] - panel.centre) @ np.array([-normal[1], normal[0]])
-    inside = (np.abs(aside) < panel.half_width) & (crossing[..., 2] > panel.low) & (crossing[..., 2] < panel.high)
-    return inside & (ahead > reach + _IN_FRONT)
+    position = cameras.position[:, None]
+    ray = joints_mm - position
+    ahead = np.einsum("fjd,fd->fj", ray[..., :2], normal)
+    crossing = position + ray * (reach / np.maximum(ahead, 1.0))[..., None]
+    sideways = np.stack([-normal[:, 1], normal[:, 0]], axis=-1)
+    aside = np.einsum("fjd,fd->fj", crossing[..., :2] - panels.centre[:, None], sideways)
+    height = crossing[..., 2]
+    inside = (height > panels.low[:, None]) & (height < panels.high[:, None])
+    return inside & (np.abs(aside) < panels.half_width[:, None]) & (ahead > reach + _IN_FRONT)
 
 
 def _sight_to_axis(camera_mm: np.ndarray, joints_mm: np.ndarray, start: np.ndarray, end: np.ndarray):
     """Distance of lines of sight to capsule axes start-end (F, C, 3): (F, J, C), and the nearest axis points.
 
-    Only the part of the line from the camera to :data:`_IN_FRONT` before the joint (F, J, 3) counts.
+    camera_mm: (F, 3). Only the part of the line from the camera to :data:`_IN_FRONT` before the joint (F, J, 3) counts.
     """
+    camera_mm = camera_mm[:, None]
     sight = (joints_mm - camera_mm)[:, :, None]  # (F, J, 1, 3)
     length = np.linalg.norm(sight, axis=-1)
     last = 1.0 - _IN_FRONT / length
     axis = (end - start)[:, None]  # (F, 1, C, 3)
-    offset = camera_mm - start[:, None]
+    offset = camera_mm[:, None] - start[:, None]
     aa, ee = np.sum(sight * sight, axis=-1), np.maximum(np.sum(axis * axis, axis=-1), 1e-6)
     ab = np.sum(sight * axis, axis=-1)
     ac, ef = np.sum(sight * offset, axis=-1), np.sum(axis * offset, axis=-1)
@@ -174,24 +197,36 @@ def _sight_to_axis(camera_mm: np.ndarray, joints_mm: np.ndarray, start: np.ndarr
     return distance, place
 
 
+def capsule_radii(body: Body) -> np.ndarray:
+    """How thick a body's capsules are, mm: (1, C), or (F, C) for a body of each pose's own."""
+    return np.atleast_2d(np.stack([body.radius(capsule[0]) for capsule in _CAPSULES], axis=-1))
+
+
 def see(joints_mm: np.ndarray, camera: Camera, body: Body, panel: Panel | None = None) -> Visibility:
     """Which of the joints (F, 21, 3) of :func:`add_extremities` the camera sees, for the first 17."""
+    count = len(joints_mm)
+    return see_rows(joints_mm, RowCameras.same(camera, count), capsule_radii(body), RowPanels.of([panel] * count))
+
+
+def see_rows(joints_mm: np.ndarray, cameras: RowCameras, radius: np.ndarray, panels: RowPanels) -> Visibility:
+    """Which of the joints (F, 21, 3) of :func:`add_extremities` each row's camera sees, for the first 17.
+
+    radius: see :func:`capsule_radii`.
+    """
     own = joints_mm[:, :17]
     start = joints_mm[:, [capsule[1] for capsule in _CAPSULES]]
     end = joints_mm[:, [capsule[2] for capsule in _CAPSULES]]
-    radius = np.array([body.radius(capsule[0]) for capsule in _CAPSULES])
-    distance, place = _sight_to_axis(camera.position, own, start, end)
-    depth = 1.0 - distance / radius  # (F, 17, C)
+    distance, place = _sight_to_axis(cameras.position, own, start, end)
+    depth = 1.0 - distance / radius[:, None]  # (F, 17, C)
     for number, capsule in enumerate(_CAPSULES):
         depth[:, capsule[3], number] = 0.0
     deepest = depth.argmax(axis=-1)
     depth = np.clip(np.take_along_axis(depth, deepest[..., None], axis=-1)[..., 0], 0.0, 1.0)
     place = np.take_along_axis(place, deepest[..., None, None], axis=2)[:, :, 0]
     reason = np.where(depth > 0.0, BEHIND_BODY, VISIBLE)
-    if panel is not None:
-        reason = np.where(_hidden_by_panel(panel, camera, own), BEHIND_OBJECT, reason)
-    pixels = camera.project(camera.to_camera(own))
-    inside = (pixels >= 0) & (pixels < np.array(camera.size))
+    reason = np.where(_hidden_by_panel(panels, cameras, own), BEHIND_OBJECT, reason)
+    pixels = cameras.project(cameras.to_camera(own))
+    inside = (pixels >= 0) & (pixels < cameras.size[:, None])
     reason = np.where(inside.all(axis=-1), reason, OUTSIDE)
     place = np.where((reason == BEHIND_BODY)[..., None], place, own)
     return Visibility(reason=reason.astype(np.uint8), depth=depth, place_mm=place)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data.synthetic.kinematics import SIDES, Motion, rotation, turn
-from data.synthetic.rhythms import FRAME_RATE, between, ease, keyed, swing, wander
+from data.synthetic.rhythms import between, cycles, ease, keyed, swing, wander
 
 GAIT_CYCLE = 2 * np.pi
 
@@ -103,7 +103,7 @@ def walk(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, pace: fl
     radius = rng.uniform(0.9, 2.2)
     rate = np.degrees(speed / radius) * rng.choice([-1.0, 1.0])
     yaw = rng.uniform(-180, 180) + rate * time + wander(rng, time, 0.0, 12.0, every=1.5)
-    phase = rng.uniform() + np.cumsum(pace * (1 + 0.06 * wander(rng, time, 0.0, 1.0))) / FRAME_RATE
+    phase = rng.uniform() + cycles(time, pace * (1 + 0.06 * wander(rng, time, 0.0, 1.0)))
     sway(motion, rng, time, amount=0.7)
     tilt = np.sin(GAIT_CYCLE * phase)
     motion.torso["pelvis"] += np.stack([np.full_like(yaw, rng.uniform(-1, 8)), 3.0 * tilt, yaw], axis=-1)
@@ -211,6 +211,7 @@ def pick_up(motion: Motion, rng: np.random.Generator, time: np.ndarray, *, squat
     dip = 8.0 + depth * (leg * (0.60 if squat else 0.18) * between(rng, time, 0.85, 1.05))
     lean = depth * between(rng, time, 20.0, 34.0) if squat else depth * between(rng, time, 54.0, 70.0)
     stand(motion, rng, time, turning=25.0, stance=1.3, stagger=110.0, dip=dip, lean=lean)
+    motion.settle()  # where the feet are too far apart for legs that reach the floor
     motion.torso["lumbar"][:, 0] += depth * between(rng, time, 18.0, 38.0)
     motion.torso["chest"][:, 0] += depth * between(rng, time, 6.0, 24.0)
     motion.torso["neck"][:, 0] -= depth * 18.0

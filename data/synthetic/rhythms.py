@@ -41,10 +41,15 @@ def between(rng: np.random.Generator, time: np.ndarray, low, high, *, every: flo
     return keyed(rng, time, lambda: rng.uniform(low, high), every=every)
 
 
+def cycles(time: np.ndarray, pace: np.ndarray) -> np.ndarray:
+    """How many cycles (F,) have passed at ``pace`` (F,) cycles per second; times (F,) may lie far apart."""
+    return np.cumsum(pace * np.diff(time, prepend=time[0] - 1.0 / FRAME_RATE))
+
+
 def swing(rng: np.random.Generator, time: np.ndarray, period: float) -> np.ndarray:
     """-1..1, a sine with a drifting period and a random phase."""
     pace = 1.0 / (period * (1.0 + 0.12 * wander(rng, time, 0.0, 1.0, every=1.5)))
-    return np.sin(2 * np.pi * (np.cumsum(pace) / FRAME_RATE + rng.uniform()))
+    return np.sin(2 * np.pi * (cycles(time, pace) + rng.uniform()))
 
 
 def visits(rng: np.random.Generator, time: np.ndarray, period: float, *, stay: float = 0.3) -> np.ndarray:

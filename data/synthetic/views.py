@@ -3,6 +3,7 @@
 Nothing here knows where the motion came from: simulated or recorded joints give rows alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy as np
 from data.ambiguity import is_ambiguous
 from data.schema import Field
 from data.synthetic.bodies import Body
-from data.synthetic.cameras import Camera
+from data.synthetic.cameras import Camera, RowCameras
 from data.synthetic.detector import detect, draw_habits
 from data.synthetic.occlusion import (
     H36M_17_OF_32,
     Panel,
+    RowPanels,
     add_extremities,
+    capsule_radii,
     draw_panel,
     recorded_joints,
-    see,
+    see_rows,
 )
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
 
@@ -33,17 +36,22 @@ OCCLUDED_FIELD = Field(
 )
 """A column beyond Human3.6M's: why each heatmap's joint is hidden. Only for checking the simulation."""
 
+EPISODE_FIELD = Field(
+    name="episode", dtype=np.dtype("i4"), shape=(), unit="number within the split", frame="rows of one motion"
+)
+"""A column beyond Human3.6M's: which rows show the same motion, for statistics that must not count them as several."""
+
 
 @dataclass(frozen=True)
 class Scene:
-    """What stays the same through one recording of one camera: an object in the way, the detector's weak limbs."""
+    """What stays the same through one episode of one camera: an object in the way, the detector's weak limbs."""
 
     panel: Panel | None
     habits: np.ndarray
 
 
 def draw_scene(camera: Camera, middle_mm: np.ndarray, generator: np.random.Generator) -> Scene:
-    """Draw the scene of one recording of a subject who stays near ``middle_mm`` (3,) in the world."""
+    """Draw the scene of one episode of a subject who stays near ``middle_mm`` (3,) in the world."""
     habits = draw_habits(generator)
     panel = draw_panel(generator, camera, middle_mm) if generator.uniform() < PANEL_PROBABILITY else None
     return Scene(panel=panel, habits=habits)
@@ -73,9 +81,23 @@ def simulate_view(
     """
     if scene is None:
         scene = draw_scene(camera, joints_world_mm[:, 0].mean(axis=0), generator)
+    count = len(joints_world_mm)
+    return simulate_rows(joints_world_mm, RowCameras.same(camera, count), body, generator, scenes=[scene] * count)
+
+
+def simulate_rows(
+    joints_world_mm: np.ndarray,
+    cameras: RowCameras,
+    body: Body,
+    generator: np.random.Generator,
+    *,
+    scenes: Sequence[Scene],
+) -> dict[str, np.ndarray]:
+    """As :func:`simulate_view`, with a camera and a scene for each of the F rows."""
     points = add_extremities(joints_world_mm)
-    seen = see(points, camera, body, scene.panel)
-    pixels = camera.project(camera.to_camera(points))
+    panels = RowPanels.of([scene.panel for scene in scenes])
+    seen = see_rows(points, cameras, capsule_radii(body), panels)
+    pixels = cameras.project(cameras.to_camera(points))
     corner, side = crop_box(pixels)
 
     def in_crop(positions: np.ndarray) -> np.ndarray:
@@ -83,20 +105,27 @@ def simulate_view(
 
     # A heatmap's column c shows the crop's 64ths c: a detector's target for x px is cell x / stride.
     cells = HEATMAP_SIZE * in_crop(pixels[:, :17])
-    occluder = HEATMAP_SIZE * in_crop(camera.project(camera.to_camera(seen.place_mm)))
-    heatmaps = detect(cells, occluder, seen.reason, seen.depth, scene.habits, generator)
-    best = heatmaps.reshape(*heatmaps.shape[:2], -1).argmax(axis=-1)
-    argmax = np.stack(np.divmod(best, HEATMAP_SIZE), axis=1) / HEATMAP_SIZE
+    occluder = HEATMAP_SIZE * in_crop(cameras.project(cameras.to_camera(seen.place_mm)))
+    habits = np.stack([scene.habits for scene in scenes])
+    heatmaps = detect(cells, occluder, seen.reason, seen.depth, habits, generator)
     return {
-        "gt_3d": np.swapaxes(camera.to_camera(joints_world_mm), 1, 2).astype(np.float32),
+        "gt_3d": np.swapaxes(cameras.to_camera(joints_world_mm), 1, 2).astype(np.float32),
         "gt_2d": np.swapaxes(pixels[:, :17], 1, 2).astype(np.float32),
         "gt_2d_image_coords": np.swapaxes(in_crop(recorded_joints(pixels)), 1, 2).astype(np.float32),
-        "argmax_2d": argmax.astype(np.float32),
+        "argmax_2d": highest_cells(heatmaps),
         "crop_size": side.astype(np.int32),
         "hardsubset": is_ambiguous(heatmaps).astype(np.uint8),
         "heatmap": heatmaps.astype(np.float16),
         "occluded": seen.reason[:, list(MPII_TO_H36M)],
     }
+
+
+def highest_cells(heatmaps: np.ndarray) -> np.ndarray:
+    """``argmax_2d`` (F, 2, 16) float32 of maps (F, 16, 64, 64) that have a positive value: (row, column) / 64."""
+    cells = heatmaps.reshape(*heatmaps.shape[:2], -1)
+    # Of float16, positive values are in the order of their bits, and whole numbers are compared much faster.
+    best = (cells.view(np.int16) if cells.dtype == np.float16 else cells).argmax(axis=-1)
+    return (np.stack(np.divmod(best, HEATMAP_SIZE), axis=1) / HEATMAP_SIZE).astype(np.float32)
 
 
 def true_cells(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The embedded benchmark as a file: schema, order, geometry, honest heatmaps, determinism, the command."""
 
 import itertools
+import json
 import sys
 
 import h5py
@@ -11,7 +12,15 @@ from data.ambiguity import is_ambiguous
 from data.pose_dataset import PoseDataset
 from data.schema import ACTIONS, FIELDS
 from data.synthetic.__main__ import main
-from data.synthetic.build import BuildParameters, build, plan_sequences, plan_tasks, simulate_task
+from data.synthetic.build import (
+    EPISODE_ROWS,
+    BuildParameters,
+    build,
+    existing_parameters,
+    plan_sequences,
+    plan_tasks,
+    simulate_task,
+)
 from data.synthetic.cameras import CAMERA_NAMES
 from data.synthetic.occlusion import H36M_17_OF_32, VISIBLE
 from data.synthetic.report import coverage, describe, mass_above_truth
@@ -50,7 +59,7 @@ def mass_above(test_rows):
 def test_schema_splits_and_attributes(path, splits):
     for split, columns in splits.items():
         assert len(columns["action"]) == ROWS[split]
-        assert set(columns) == {*FIELDS["h36m"], "occluded"}
+        assert set(columns) == {*FIELDS["h36m"], "occluded", "episode"}
         for name, field in FIELDS["h36m"].items():
             assert columns[name].dtype == field.dtype
             assert columns[name].shape[1:] == field.shape
@@ -92,7 +101,7 @@ def test_rows_are_in_human36m_order(test_rows):
 def test_rows_are_spread_over_all_actions(split, rows):
     sequences = plan_sequences(split, rows)
     assert sum(count for *_, count in sequences) == rows
-    assert sum(task.last - task.first for task in plan_tasks(split, rows)) == rows
+    assert sum(task.rows for task in plan_tasks(split, rows)) == rows
     counts = [count for *_, count in sequences]
     assert max(counts) - min(counts) <= 1
     if rows >= 75 or split == "testset":
@@ -214,6 +223,54 @@ def test_the_background_floor_is_faint(test_rows):
     maps = np.maximum(test_rows["heatmap"].astype(np.float32), 0)
     floor = np.where(maps < 0.002, maps, 0).sum(axis=(2, 3)) / maps.sum(axis=(2, 3))
     assert 0.005 < floor.mean() < 0.1
+
+
+def test_a_take_is_many_episodes_that_all_cameras_see():
+    """Rows of an episode follow each other; the next one is another motion, heading and place."""
+    task = next(task for task in plan_tasks("trainset", 20_000) if task.action == "Directions")
+    columns = simulate_task(task, 0)
+    cam, episode, frame = columns["cam"], columns["episode"], columns["frame_orig"]
+    first = cam == CAMERA_NAMES[0]
+    assert np.bincount(episode[first] - episode[0]).max() == EPISODE_ROWS
+    for name in CAMERA_NAMES[1:]:
+        np.testing.assert_array_equal(episode[cam == name][:32], episode[first][:32])
+        np.testing.assert_array_equal(frame[cam == name][:32], frame[first][:32])
+    poses = np.swapaxes(columns["gt_3d"][first], 1, 2)
+    step = np.linalg.norm(np.diff(poses, axis=0), axis=-1).mean(axis=-1)
+    same = np.diff(episode[first]) == 0
+    assert same.sum() >= 24
+    assert step[same].max() < 150
+    assert np.median(step[~same]) > 500
+    across = (poses[:, 4] - poses[:, 1])[:, (0, 2)]
+    heading = np.arctan2(across[:, 1], across[:, 0])[::EPISODE_ROWS]
+    assert np.abs(np.exp(1j * heading).mean()) < 0.75
+
+
+def test_the_default_size_has_over_1200_episodes():
+    for split, rows, least in (("trainset", 20_000, 1200), ("testset", 4_000, 290)):
+        numbers = [
+            task.number + row // EPISODE_ROWS
+            for task in plan_tasks(split, rows)
+            for piece in task.pieces
+            for row in range(piece.first, piece.last)
+        ]
+        assert len(set(numbers)) > least
+        assert max(numbers) == len(set(numbers)) - 1
+        takes = {(task.subject, task.action, task.subaction): task.number for task in plan_tasks(split, rows)}
+        assert len(set(takes.values())) == len(takes)
+
+
+def test_a_file_of_version_1_is_recognised_and_made_anew(tmp_path):
+    file, parameters = tmp_path / "benchmark.h5", BuildParameters(4, 3, 1)
+    build(file, parameters, workers=1, show_progress=False)
+    with h5py.File(file, "r+") as opened:
+        old = json.loads(opened["dataset"].attrs["parameters"])
+        assert old["generator_version"] == 2
+        opened["dataset"].attrs["parameters"] = np.bytes_(json.dumps({**old, "generator_version": 1}).encode())
+    assert existing_parameters(file).generator_version == 1
+    assert build(file, parameters, workers=1, show_progress=False)
+    assert existing_parameters(file) == parameters
+    assert not build(file, parameters, workers=1, show_progress=False)
 
 
 def test_workers_and_repetition_change_nothing(tmp_path):

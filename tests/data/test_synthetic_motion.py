@@ -8,7 +8,6 @@ import pytest
 from data.schema import ACTIONS
 from data.synthetic.actions import perform
 from data.synthetic.bodies import TEST_SUBJECTS, TRAIN_SUBJECTS, body_from_joints, subject_body
-from data.synthetic.build import take_joints
 from data.synthetic.kinematics import (
     ARM_LIMITS,
     LEG_LIMITS,
@@ -30,9 +29,14 @@ LEG = {"left": (4, 5, 6), "right": (1, 2, 3)}
 
 @pytest.fixture(scope="module")
 def takes():
-    """Every take of the benchmark's default size: (subject, action, subaction) -> (33, 17, 3) mm in the world."""
-    keys = itertools.product(SUBJECTS, ACTIONS, "01")
-    return {key: take_joints.__wrapped__(*key, ROWS, 0) for key in keys}
+    """One long motion of everybody and every action: (subject, action, subaction) -> (33, 17, 3) mm in the world."""
+    keys = list(itertools.product(SUBJECTS, ACTIONS, "01"))
+    return {
+        (subject, action, subaction): perform(
+            action, int(subaction), subject_body(subject), 4 * ROWS, np.random.default_rng([0, number])
+        )[3::4]
+        for number, (subject, action, subaction) in enumerate(keys)
+    }
 
 
 def of_action(takes, action, subaction=None):

@@ -154,12 +154,12 @@ def test_exported_weights_keep_their_tables_whole():
 def test_the_shipped_weights_know_the_benchmark():
     """Frames of a test subject, drawn with another seed than the file's: better than any pose that saw nothing."""
     from data.pose_items import truth_mm
+    from data.synthetic.actions import perform
     from data.synthetic.bodies import subject_body
-    from data.synthetic.build import take_joints
     from data.synthetic.cameras import CAMERAS
     from data.synthetic.views import simulate_view
 
-    joints = take_joints("S9", "Walking", "0", 40, 12345)[::5]
+    joints = perform("Walking", 0, subject_body("S9"), 160, np.random.default_rng(12345))[3::20]
     view = simulate_view(joints, CAMERAS[0], subject_body("S9"), np.random.default_rng(0))
     truth = truth_mm(view["gt_3d"], "h36m")
     estimator = PoseEstimator.load(num_hypotheses=20, device="cpu")
