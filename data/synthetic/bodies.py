@@ -77,7 +77,8 @@ class Body:
     """A subject's segment lengths in mm and the factor on the girth of the limbs.
 
     ``segments`` maps the names of :data:`SEGMENT_SHARE` to lengths; ``ankle_height`` is the height of the ankle's
-    joint centre above the floor. ``definition`` is where this body's recording puts the joints.
+    joint centre above the floor. ``definition`` is where this body's recording puts the joints. Numbers may be arrays
+    (F,): a body for each pose.
     """
 
     name: str
@@ -129,24 +130,27 @@ def subject_body(subject: str) -> Body:
     return Body(name=subject, stature=stature, segments=segments, girth=girth)
 
 
-def random_body(rng: np.random.Generator) -> Body:
+def random_body(rng: np.random.Generator, count: int | None = None) -> Body:
     """A person nobody has seen before: 1.40 to 2.05 m tall, with proportions that vary bone by bone.
 
     Legs, trunk, arms and head are long or short as a whole, and each bone a little by itself: 5 to 8 % in all. Girth
     and the definition of the joints (:func:`draw_definition`) vary too.
+
+    count: draw so many people; stature, segments and girth are then arrays (count,).
     """
-    common = rng.uniform() < 0.85
-    stature = float(np.clip(rng.normal(1720.0, 95.0), *STATURE_LIMITS)) if common else rng.uniform(*STATURE_LIMITS)
-    build = {part: rng.normal(_BUILD_MEAN[part], spread) for part, spread in _BUILD_SPREAD.items()}
+    common = rng.uniform(size=count) < 0.85
+    usual = np.clip(rng.normal(1720.0, 95.0, count), *STATURE_LIMITS)
+    stature = np.where(common, usual, rng.uniform(*STATURE_LIMITS, count))[()]
+    build = {part: rng.normal(_BUILD_MEAN[part], spread, count) for part, spread in _BUILD_SPREAD.items()}
     # Long legs go with a short trunk: the stature stays what it is.
-    build["trunk"] -= 0.5 * build["leg"]
+    build["trunk"] = build["trunk"] - 0.5 * build["leg"]
     segments = {}
     for name, share in SEGMENT_SHARE.items():
         part, own = _BUILD_PART[name]
-        change = np.clip(build[part] + rng.normal(0.0, own), -0.22, 0.30)
-        segments[name] = float(share * stature * (1.0 + change))
-    girth = float(np.clip(np.exp(rng.normal(0.0, 0.13)), *GIRTH_LIMITS))
-    return Body(name="random", stature=stature, segments=segments, girth=girth, definition=draw_definition(rng))
+        change = np.clip(build[part] + rng.normal(0.0, own, count), -0.22, 0.30)
+        segments[name] = share * stature * (1.0 + change)
+    girth = np.clip(np.exp(rng.normal(0.0, 0.13, count)), *GIRTH_LIMITS)
+    return Body(name="random", stature=stature, segments=segments, girth=girth, definition=draw_definition(rng, count))
 
 
 def body_from_joints(joints_mm: np.ndarray, *, name: str = "mocap", girth: float = 1.0) -> Body:

@@ -1,4 +1,4 @@
-"""A picture of the benchmark's actions: one skeleton an action, seen by two cameras."""
+"""Pictures of the benchmark's actions, one skeleton each from two cameras, and of the wide world's poses."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from data.synthetic.actions import ACTIONS, perform
 from data.synthetic.bodies import subject_body
-from data.synthetic.cameras import CAMERAS
+from data.synthetic.cameras import CAMERAS, RowCameras
 from utils.skeleton import H36M17
 
 COLOURS = {"left": "#1f77b4", "right": "#d62728", "middle": "#444444"}
@@ -51,6 +51,45 @@ def save_contact_sheet(path: str | Path, *, subject: str = "S9", seed: int = 0, 
         fontsize=11,
     )
     figure.tight_layout()
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=70)
+    pyplot.close(figure)
+    return path
+
+
+def save_wide_sheet(path: str | Path, *, seed: int = 0, count: int = 60) -> Path:
+    """Save a picture of ``count`` poses of the wide world, each before a camera of its own; returns its path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from data.synthetic.bodies import random_body
+    from data.synthetic.bones import turned
+    from data.synthetic.families import FAMILIES, draw_pose
+    from data.synthetic.wide_cameras import draw_cameras
+
+    rng = np.random.default_rng([seed, 60])
+    names = list(FAMILIES)
+    parts = []
+    for number, name in enumerate(names):
+        poses = count * (number + 1) // len(names) - count * number // len(names)
+        parts.append(draw_pose(rng, random_body(rng, poses), poses, name)[0])
+    joints = turned(np.concatenate(parts), rng.uniform(0, 2 * np.pi, count))
+    cameras: RowCameras = draw_cameras(joints, rng)
+    pixels = cameras.project(cameras.to_camera(joints))
+    columns = 12
+    figure, grid = pyplot.subplots(-(-count // columns), columns, figsize=(15, 1.75 * -(-count // columns)))
+    labels = [name for name, part in zip(names, parts, strict=True) for _ in part]
+    for axes, points, label in zip(grid.flat, pixels, labels, strict=False):
+        draw_skeleton(axes, points)
+        low, high = points.min(axis=0), points.max(axis=0)
+        middle, half = (low + high) / 2, 0.6 * (high - low).max()
+        axes.set_xlim(middle[0] - half, middle[0] + half)
+        axes.set_ylim(middle[1] + half, middle[1] - half)
+        axes.set_title(label.replace("_", " "), fontsize=8, pad=2)
+    figure.tight_layout(pad=0.4)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=70)

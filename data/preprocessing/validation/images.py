@@ -25,6 +25,9 @@ def check_projection(sample: Sample, report: Report) -> None:
     """gt_3d through the stored camera against gt_2d; through a fitted one (without distortion) where none is stored."""
     if sample.camera_mm is None or sample.pixels is None:
         return
+    if sample.intrinsics is not None:
+        _check_row_cameras(sample, report)
+        return
     cameras = sample.split.cameras()
     problems: dict[str, list[str]] = {}
     errors, fitted = [], 0
@@ -55,10 +58,28 @@ def check_projection(sample: Sample, report: Report) -> None:
         report.say("  projection of gt_3d on gt_2d: not checked (no cameras stored, too few rows to fit them)")
 
 
+def _check_row_cameras(sample: Sample, report: Report) -> None:
+    """As :func:`check_projection`, where each row has its own camera."""
+    usable = sample.usable
+    if not usable.any():
+        return
+    error = projection_error(sample.camera_mm[usable], sample.pixels[usable], sample.intrinsics[usable])
+    if np.mean(error > _PROJECTION_PX) > _ROW_TOLERANCE:
+        report.find(
+            f"{sample.split.split}: gt_3d does not project onto gt_2d by the rows' own cameras "
+            f"({100 * np.mean(error > _PROJECTION_PX):.0f} % of the rows too far)"
+        )
+    report.say(f"  projection of gt_3d on gt_2d: {np.median(error):.2f} px off (median; each row's own camera)")
+
+
 def projection_error(points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(N,) mean distance in px between the projections of (N, J, 3) and (N, J, 2); infinite for points at z <= 0."""
+    """(N,) mean distance in px between the projections of (N, J, 3) and (N, J, 2); infinite for points at z <= 0.
+
+    intrinsics: (3, 3), or (N, 3, 3) where each row has its own.
+    """
+    focal, centre = intrinsics[..., None, [0, 1], [0, 1]], intrinsics[..., None, :2, 2]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        found = points[..., :2] / points[..., 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
+        found = points[..., :2] / points[..., 2:] * focal + centre
         error = np.linalg.norm(found - pixels, axis=-1).mean(axis=-1)
     return np.where((points[..., 2] > 0).all(axis=1) & np.isfinite(error), error, np.inf)
 

@@ -13,7 +13,7 @@ from data.preprocessing.validation.anatomy import (
     stretched_stature,
     uprightness,
 )
-from data.preprocessing.validation.sample import Report, Sample
+from data.preprocessing.validation.sample import FileFacts, Report, Sample
 from data.schema import FIELDS, TRUTH_COLUMN
 
 # What a column in mm, or in metres, may be in by mistake, and the factor to put it right.
@@ -28,14 +28,15 @@ _LYING = 0.2
 _MANY_BONES = 0.3
 
 
-def check_poses(sample: Sample, report: Report) -> None:
+def check_poses(sample: Sample, facts: FileFacts, report: Report) -> None:
     """All checks of the 3D truth. A found defect is undone before the next check, so that it is reported once."""
     poses = sample.poses_mm
     if not sample.usable.any():
         return
     poses = _check_units(poses, sample, report)
     poses = _check_frame(poses, sample, report)
-    if _check_bones(poses, sample, report):
+    check_bones = _check_row_bones if facts.independent else _check_bones
+    if check_bones(poses, sample, report):
         _check_sides(poses, sample, report)
 
 
@@ -134,6 +135,23 @@ def _check_bones(poses: np.ndarray, sample: Sample, report: Report) -> bool:
             subject, examples = next(iter(found.items()))
             report.find(f"{name}: bones {problem} in {listed(found)} ({subject}: {', '.join(examples[:3])})")
     return len(impossible) <= _MANY_BONES * len(bones)
+
+
+def _check_row_bones(poses: np.ndarray, sample: Sample, report: Report) -> bool:
+    """As :func:`_check_bones`, where each row is another body."""
+    skeleton, name = sample.skeleton, sample.split.split
+    ranges = bone_ranges(skeleton)
+    bones, limits = tuple(ranges), np.array(list(ranges.values()))
+    lengths = bone_lengths(poses[sample.usable], bones)
+    wrong = (lengths < limits[:, 0]) | (lengths > limits[:, 1])
+    pairs = [(bones.index(one), bones.index(two)) for one, two in skeleton.symmetric_bones if one in ranges]
+    first, second = (lengths[:, list(numbers)] for numbers in zip(*pairs, strict=True))
+    uneven = (np.abs(first - second) > _ASYMMETRY * np.maximum(first, second)).any(axis=1)
+    report.say(f"  bones: {100 * np.mean(~wrong):.1f} % have human lengths; each row is a body of its own")
+    for rows, problem in ((wrong.any(axis=1), "are no human's"), (uneven, "differ between left and right")):
+        if rows.mean() > _ROW_TOLERANCE:
+            report.find(f"{name}: bones {problem} in {100 * rows.mean():.0f} % of the rows")
+    return wrong.mean() <= _MANY_BONES
 
 
 def _check_sides(poses: np.ndarray, sample: Sample, report: Report) -> None:

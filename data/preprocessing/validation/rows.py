@@ -50,9 +50,14 @@ def check_subjects_apart(splits: list[SplitFile], report: Report) -> None:
         report.notes.append(f"subjects {listed(shared)} are in both splits: the test is not about unknown people")
 
 
-def check_order(split: SplitFile, report: Report) -> None:
-    """Frames ascend within a sequence, and no sequence is in two places."""
+def check_order(split: SplitFile, facts: FileFacts, report: Report) -> None:
+    """Frames ascend within a sequence, and no sequence is in two places; independent rows have no order."""
     meta, frames = split.meta, split.meta["frame_orig"]
+    if (frames < 0).any():
+        report.find(f"{split.split}: {int((frames < 0).sum())} rows have a negative frame_orig")
+    if facts.independent:
+        report.say("  rows are independent, so they have no order")
+        return
     names = ("subject", "action", "subaction", "cam")
     new = np.ones(split.num_rows, bool)
     new[1:] = np.any([meta[name][1:] != meta[name][:-1] for name in names], axis=0)
@@ -74,8 +79,6 @@ def check_order(split: SplitFile, report: Report) -> None:
             f"{split.split}: frame_orig does not ascend at {int(wrong.sum())} rows, first row {row} "
             f"(frame {frames[row - 1]}, then {frames[row]})"
         )
-    if (frames < 0).any():
-        report.find(f"{split.split}: {int((frames < 0).sum())} rows have a negative frame_orig")
     usual = Counter(steps[inside].tolist()).most_common(1)
     step = f", mostly every {usual[0][0]} frames" if usual else ""
     report.say(f"  {len(keys)} sequences (subject, action, subaction, camera){step}")

@@ -13,6 +13,7 @@ from data.hdf5.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE
 from data.hdf5.split_file import SplitFile
 from data.schema import FIELDS, SPLITS, TRUTH_COLUMN, dataset_name
 from data.synthetic.occlusion import H36M_17_OF_32
+from data.synthetic.row_kinds import INDEPENDENT, ROWS_ATTRIBUTE
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M, NUM_HEATMAPS, Skeleton, skeleton_for
 
@@ -45,7 +46,10 @@ class Report:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """``splits``: their names on the command line (train, test); ``heatmap_storage``: the form of the maps' values."""
+    """``splits``: their names on the command line (train, test); ``heatmap_storage``: the form of the maps' values.
+
+    ``independent``: rows are no recordings, each has its own body, pose and camera.
+    """
 
     path: Path
     dataset: str
@@ -53,6 +57,7 @@ class FileFacts:
     layout: str
     hard_rule: str
     heatmap_storage: str
+    independent: bool = False
 
 
 def file_facts(path: Path, dataset: str | None) -> FileFacts:
@@ -78,8 +83,15 @@ def file_facts(path: Path, dataset: str | None) -> FileFacts:
             for name, default in (("hard_subset", "not stated"), (STORAGE_ATTRIBUTE, AS_PUBLISHED))
         )
         layout = "columnar" if isinstance(split, h5py.Group) else "published"
+        independent = text_attribute(root, ROWS_ATTRIBUTE) == INDEPENDENT
     return FileFacts(
-        path=path, dataset=asked, splits=tuple(found), layout=layout, hard_rule=rule, heatmap_storage=storage
+        path=path,
+        dataset=asked,
+        splits=tuple(found),
+        layout=layout,
+        hard_rule=rule,
+        heatmap_storage=storage,
+        independent=independent,
     )
 
 
@@ -99,7 +111,7 @@ class Sample:
 
     poses_mm: (N, J, 3) of the truth column, (3DPW's metres times 1000); camera_mm: (N, 17, 3) in the camera's frame;
     pixels: (N, 17, 2); cells: (N, 16, 2) true column and row of each heatmap, NaN where they are not known;
-    ``usable``: (N,) poses, camera_mm and pixels are finite.
+    ``usable``: (N,) poses, camera_mm and pixels are finite; intrinsics: (N, 3, 3) of files whose rows have their own.
     Of the heatmaps: peak (N, 16), its cell (column, row) (N, 16, 2), whether each is finite and has a positive value,
     whether argmax_2d names a highest cell as (row, column) or as (column, row), whether the row is ambiguous.
     """
@@ -119,6 +131,7 @@ class Sample:
     argmax_right: np.ndarray
     argmax_swapped: np.ndarray
     ambiguous: np.ndarray
+    intrinsics: np.ndarray | None = None
 
     def groups(self, *names: str) -> Iterator[tuple[str, np.ndarray]]:
         """The distinct values of columns such as subject and cam, with their usable rows (places in the sample)."""
@@ -167,8 +180,22 @@ def read_sample(split: SplitFile, limit: int, *, show_progress: bool = True) -> 
         pixels=pixels,
         cells=cells,
         usable=usable,
+        intrinsics=_intrinsics(split, rows),
         **reduced,
     )
+
+
+def _intrinsics(split: SplitFile, rows: np.ndarray) -> np.ndarray | None:
+    """The cameras of files that have one for each row."""
+    with open_hdf5(split.path, split.dataset) as file, reading(split.path, f"'{split.split}/camera_k'"):
+        group = member(file["dataset"], split.split, split.path)
+        column = member(group, "camera_k", split.path) if isinstance(group, h5py.Group) else None
+        if column is None:
+            return None
+        values = column[:][rows].astype(np.float64)
+    matrices = np.tile(np.eye(3), (len(rows), 1, 1))
+    matrices[:, 0, 0], matrices[:, 1, 1], matrices[:, :2, 2] = values[:, 0], values[:, 1], values[:, 2:]
+    return matrices
 
 
 def _poses(values: np.ndarray, dataset: str) -> np.ndarray:

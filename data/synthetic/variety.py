@@ -1,0 +1,108 @@
+"""How much the poses of a synthetic file differ, and what its cameras are on average.
+
+A file whose rows have near neighbours in other motions only far away can't be learnt by heart.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data.hdf5.access import open_hdf5, text_attribute
+from data.synthetic.wide_cameras import camera_pitch, camera_roll
+from utils.errors import DiffPoseError
+
+_QUERIES_AT_ONCE = 256
+
+
+def without_heading(world_mm: np.ndarray) -> np.ndarray:
+    """Poses (F, 17, 3), z up -> (F, 51) float32, mm: rooted, and turned so that the hips lie along one direction."""
+    centred = world_mm - world_mm[:, :1]
+    across = (world_mm[:, 4] - world_mm[:, 1])[:, :2]
+    across = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-6)
+    x = centred[..., 0] * across[:, :1] + centred[..., 1] * across[:, 1:]
+    y = centred[..., 1] * across[:, :1] - centred[..., 0] * across[:, 1:]
+    return np.stack([x, y, centred[..., 2]], axis=-1).reshape(len(world_mm), -1).astype(np.float32)
+
+
+def nearest_elsewhere(poses: np.ndarray, episodes: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Mean distance per joint, mm, of the poses ``queries`` (Q,) to the nearest of another episode: (Q,).
+
+    poses: (N, 51), see :func:`without_heading`; episodes: (N,).
+    """
+    joints = poses.reshape(len(poses), -1, 3)
+    square = (poses**2).sum(axis=1)
+    result = np.empty(len(queries))
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        rows = queries[start : start + _QUERIES_AT_ONCE]
+        apart = square[rows, None] + square - 2 * poses[rows] @ poses.T
+        apart[episodes[rows, None] == episodes] = np.inf
+        # The root-mean-square distance finds candidates, the mean over joints decides.
+        best = np.argpartition(apart, 32, axis=1)[:, :32]
+        distance = np.linalg.norm(joints[best] - joints[rows, None], axis=-1).mean(axis=-1)
+        elsewhere = np.take_along_axis(apart, best, axis=1) < np.inf
+        result[start : start + len(rows)] = np.where(elsewhere, distance, np.inf).min(axis=1)
+    return result
+
+
+class Poses:
+    """Evenly spread rows of a file's training split: ``world`` (N, 51), ``episode`` (N,), ``family`` (N,) names,
+    ``rotation`` (N, 3, 3) world to camera."""
+
+    def __init__(self, path: Path, count: int):
+        with open_hdf5(path, "h36m") as file:
+            group = file["dataset/trainset"]
+            rows = np.unique(np.linspace(0, len(group["gt_3d"]) - 1, count).astype(int))
+            camera_mm = np.swapaxes(group["gt_3d"][:], 1, 2)[rows].astype(np.float64)
+            text = {name: group[name][:].astype(str)[rows] for name in ("subject", "action", "subaction", "cam")}
+            if "camera_r" in group:
+                self.rotation = group["camera_r"][:][rows].astype(np.float64)
+            elif "cameras" in file["dataset"]:
+                stored = {cam: file["dataset/cameras"][text["subject"][0]][cam]["R"][:] for cam in set(text["cam"])}
+                self.rotation = np.array([stored[cam] for cam in text["cam"]])
+            else:
+                raise DiffPoseError(f"{path}: has no cameras, so headings can't be taken out: measure a synthetic file")
+            if "episode" in group:
+                self.episode = group["episode"][:][rows]
+            elif "camera_r" in group:
+                self.episode = rows
+            else:  # the benchmark's first version: a take is one motion
+                takes = [" ".join(key) for key in zip(text["subject"], text["action"], text["subaction"], strict=True)]
+                self.episode = np.unique(takes, return_inverse=True)[1]
+            names = text_attribute(file["dataset"], "families")
+            self.family = np.array(json.loads(names))[group["family"][:][rows]] if names else text["action"]
+        world = np.einsum("fij,fkj->fki", np.swapaxes(self.rotation, 1, 2), camera_mm)
+        self.world = without_heading(world)
+
+
+def measure_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_000) -> dict:
+    """Medians of the distance to the nearest pose of another episode, mm: ``all`` and by family; camera averages."""
+    poses = Poses(Path(path), rows)
+    if len(np.unique(poses.episode)) < 40:
+        raise DiffPoseError(f"{path}: too few episodes to compare: at least 40 are needed")
+    chosen = np.unique(np.linspace(0, len(poses.world) - 1, min(queries, len(poses.world))).astype(int))
+    distance = nearest_elsewhere(poses.world, poses.episode, chosen)
+    pitch, roll = camera_pitch(poses.rotation), camera_roll(poses.rotation)
+    family = poses.family[chosen]
+    return {
+        "rows": len(poses.world),
+        "episodes": len(np.unique(poses.episode)),
+        "all": float(np.median(distance)),
+        "families": {str(name): float(np.median(distance[family == name])) for name in np.unique(family)},
+        "pitch": (float(pitch.mean()), float(pitch.std()), float(pitch.min()), float(pitch.max())),
+        "roll": (float(roll.mean()), float(roll.std()), float(roll.min()), float(roll.max())),
+    }
+
+
+def describe_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_000) -> str:
+    """The measures of :func:`measure_variety` as text."""
+    found = measure_variety(path, rows=rows, queries=queries)
+    lines = [
+        f"{path} (synthetic): {found['rows']} rows of {found['episodes']} episodes",
+        f"nearest pose of another episode, headings removed: {found['all']:.1f} mm (median over rows)",
+    ]
+    lines += [f"  {name:<16} {value:6.1f} mm" for name, value in found["families"].items()]
+    for name, what in (("pitch", "down "), ("roll", "")):
+        mean, spread, low, high = found[name]
+        lines.append(f"cameras' {name}: {mean:.1f} +- {spread:.1f} degrees {what}({low:.0f} to {high:.0f})")
+    return "\n".join(lines)
