@@ -1,4 +1,4 @@
-"""The paper's claims as orderings between experiments: by how much each holds on the data that a sweep used."""
+"""The paper's claims as orderings between experiments, and by how much each holds on the data of a sweep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ COLUMNS = {
 
 
 def compare(claim: Claim, found: dict[str, Experiment], place: Place, metric: str = "mpjpe") -> Effect | None:
-    """The claim's effect at a place; None where an experiment is missing."""
+    """The claim's effect at a place; None if an experiment is missing."""
     if claim.worse not in found or claim.better not in found:
         return None
     values = [
@@ -68,13 +68,14 @@ def compare(claim: Claim, found: dict[str, Experiment], place: Place, metric: st
 
 
 def claims_table(experiments: Sequence[Experiment]) -> str:
-    """Markdown: by how many mm the best of N is better where the claim says so, and whether that exceeds the spread."""
+    """Markdown: by how many mm each claim's better side is better, and whether that exceeds the spread."""
     found = {experiment.short: experiment for experiment in experiments}
     head = ["claim", *COLUMNS, "holds on full / on hard (MPJPE)"]
     lines = [head, ["---"] * len(head)]
     for claim in CLAIMS:
-        effects = [compare(claim, found, *column) for column in COLUMNS.values()]
-        if None not in effects:
+        compared = [compare(claim, found, *column) for column in COLUMNS.values()]
+        effects = [found_effect for found_effect in compared if found_effect is not None]
+        if len(effects) == len(COLUMNS):
             lines.append([claim.text, *map(str, effects), f"{effects[0].verdict} / {effects[2].verdict}"])
     lines += _more_on_hard_frames(found) + _best_of_n(found)
     return "\n".join(" | ".join(line).join(("| ", " |")) for line in lines)
@@ -85,14 +86,16 @@ def _more_on_hard_frames(found: dict[str, Experiment]) -> list[list[str]]:
     easy, hard = compare(CLAIMS[0], found, EASY), compare(CLAIMS[0], found, HARD)
     if easy is None or hard is None:
         return []
-    pooled = None if None in (easy.spread, hard.spread) else ((easy.spread**2 + hard.spread**2) / 2) ** 0.5
+    pooled = None
+    if easy.spread is not None and hard.spread is not None:
+        pooled = ((easy.spread**2 + hard.spread**2) / 2) ** 0.5
     more = Effect(hard.size - easy.size, pooled)
     text = "samples gain more over the argmax on hard frames than on easy ones"
     return [[text, f"easy frames: {easy}", "", str(hard), "", "", f"{more}: {more.verdict}"]]
 
 
 def _best_of_n(found: dict[str, Experiment]) -> list[list[str]]:
-    """By how much the error falls as N grows (that it does not rise is so by construction)."""
+    """By how much the error falls as N grows; by construction it can't rise."""
     if MAIN not in found:
         return []
     curves = [found[MAIN].curve(split, metric) for split in ("full", "hard") for metric in ("mpjpe", "pa_mpjpe")]

@@ -1,4 +1,4 @@
-"""What experiments/sweep.py filed: reports grouped by experiment, and statistics over their seeds."""
+"""The reports that experiments/sweep.py wrote, grouped by experiment, and statistics over their seeds."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from utils.errors import DiffPoseError
 
 @dataclass(frozen=True)
 class Experiment:
-    """All reports of one configuration, one a seed. ``name``: its path below experiments/, without .yaml."""
+    """All reports of one configuration, one per seed. ``name``: its path below experiments/, without .yaml."""
 
     name: str
     reports: tuple[dict, ...]
@@ -23,7 +23,7 @@ class Experiment:
 
     @property
     def group(self) -> str:
-        """The folder that the configuration lies in."""
+        """The folder of the configuration."""
         return str(Path(self.name).parent)
 
     @property
@@ -36,11 +36,11 @@ class Experiment:
         return [report["experiment"]["seed"] for report in self.reports]
 
     def results(self, split: str) -> list[dict]:
-        """One split's result of each seed."""
+        """The results of one split, one per seed."""
         return [result for report in self.reports for result in report["results"] if result["info"]["split"] == split]
 
     def values(self, split: str, row: str, metric: str, *, subset: str = "") -> list[float]:
-        """One number a seed; in per cent for shares. ``subset``: of a part of the split's frames."""
+        """One number per seed, shares in percent. ``subset``: a part of the split's frames."""
         scale = 100 if metric.startswith("pck") else 1
         parts = [result["subsets"].get(subset) if subset else result for result in self.results(split)]
         return [scale * part["rows"][row][metric] for part in parts if part and row in part["rows"]]
@@ -63,7 +63,7 @@ def _natural(name: str) -> list:
 
 
 def read_results(folder: Path) -> list[Experiment]:
-    """Every <name>/seed<seed>.json below a folder. Raises DiffPoseError for no or unreadable reports."""
+    """Every <name>/seed<seed>.json below a folder. Raises DiffPoseError if there is none or one can't be read."""
     experiments: dict[str, list[dict]] = {}
     for path in sorted(folder.rglob("seed*.json"), key=lambda path: _natural(str(path))):
         try:
@@ -86,10 +86,10 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 @dataclass(frozen=True)
 class Effect:
-    """How much larger one experiment's number is than another's, and the spread over seeds that it stands against.
+    """How much larger one experiment's number is than another's, and the spread over seeds to compare that with.
 
-    ``size``: difference of the means over seeds. ``spread``: the seeds' standard deviation, pooled over both; None
-    where one of them has a single seed.
+    ``size``: difference of the means over seeds. ``spread``: standard deviation over seeds, pooled over both; None if
+    one of them has a single seed.
     """
 
     size: float
@@ -109,7 +109,7 @@ class Effect:
 
 
 def effect(larger: Sequence[float], smaller: Sequence[float]) -> Effect:
-    """The effect of what distinguishes ``larger`` from ``smaller``, one number a seed each."""
+    """The effect between two experiments; ``larger`` and ``smaller`` have one number per seed."""
     size = statistics.mean(larger) - statistics.mean(smaller)
     if min(len(larger), len(smaller)) < 2:
         return Effect(size, None)

@@ -1,11 +1,11 @@
-"""Train and evaluate many configurations and seeds, one process a device, going on where it stopped.
+"""Train and evaluate many configurations and seeds, one process per device; a stopped sweep continues.
 
 ``python experiments/sweep.py --configs 'experiments/synthetic/ablations/**/*.yaml' --seeds 42 2967 6173``
 
-A run's report goes to ``<results>/<configuration>/seed<seed>.json`` (five digits a number, without the actions one by
-one: the run folder has those); what has one is skipped, and a run that was interrupted is resumed from its last
-checkpoint. ``--devices cpu cpu`` runs two at a time, each with its share of the cores. experiments/tables.py makes
-tables and curves of the reports.
+A run's report goes to ``<results>/<configuration>/seed<seed>.json`` (five digits per number, without the results of
+single actions, which are in the run folder). A run that has a report is skipped; one that was interrupted is resumed
+from its last checkpoint. ``--devices cpu cpu`` runs two at a time, each with its share of the cores.
+experiments/tables.py makes tables and curves from the reports.
 """
 
 import argparse
@@ -71,15 +71,15 @@ def rounded(value):
 
 
 def environment(devices: list[str]) -> dict[str, str]:
-    """Threads for each run's own process, so that runs beside each other on the CPU don't fight for its cores."""
+    """The environment of each run's process: a share of the cores, so that runs on the CPU don't compete."""
     threads = max(1, (os.cpu_count() or 1) // max(1, len(devices)))
     return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 
 def run_job(job: Job, results: Path, device: str, overrides: list[str], log: Path, env: dict[str, str]) -> None:
-    """Train (or resume) and evaluate one job, and file its report with the budget it had.
+    """Train (or resume) and evaluate one job, and write its report with the budget it had.
 
-    Raises DiffPoseError with the last line of the log when a command fails.
+    Raises DiffPoseError with the last line of the log if a command fails.
     """
     config = load_config(job.config, overrides, report=lambda line: None)
     folder = Path(f"{config.output_dir}_seed{job.seed}")
@@ -137,7 +137,7 @@ def run_job(job: Job, results: Path, device: str, overrides: list[str], log: Pat
 
 
 def work(jobs: "queue.SimpleQueue[Job]", device: str, args: argparse.Namespace, bar: tqdm, failures: list[str]) -> None:
-    """Take jobs until there are none; a failed one is noted and the next one taken."""
+    """Do jobs until none is left; a failure is noted, and the next job begins."""
     while True:
         try:
             job = jobs.get_nowait()
@@ -158,7 +158,9 @@ def main() -> int:
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[42], help="experiments/random_seeds.txt has the paper's"
     )
-    parser.add_argument("--devices", nargs="+", default=["auto"], help="one process each: cpu, or cuda:0 cuda:1 ..")
+    parser.add_argument(
+        "--devices", nargs="+", default=["auto"], help="one process per device: cpu, or cuda:0 cuda:1 .."
+    )
     parser.add_argument("--results", default=str(ROOT / "output" / "sweep"), help="folder of the reports")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
     args = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Tables and curves of a sweep's reports: ``python experiments/tables.py --results experiments/synthetic/results``.
+"""Tables and curves from a sweep's reports: ``python experiments/tables.py --results experiments/synthetic/results``.
 
 Writes tables.md, tables.csv and the curves (PNG) beside the results: mean and standard deviation over seeds, with the
-budget of every row. Where the data is Human3.6M the published numbers stand below ours. ``--into README.md`` replaces
-what stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in a Markdown file by the table of that name.
+budget of every row. For Human3.6M the published numbers follow ours. ``--into README.md`` replaces the text between
+``<!-- table: NAME -->`` and ``<!-- end of table -->`` in a Markdown file with the table of that name.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.claims import MAIN, claims_table
 from experiments.results import Experiment, read_results, spread
@@ -19,7 +20,7 @@ from utils.evaluation.published import PUBLISHED
 from utils.evaluation.report import EASY_FRAMES, HARD_FRAMES, write_text
 from utils.files import written_in_one_step
 
-# Column heading -> (split, row, metric); share: printed in per cent.
+# Column heading -> (split, row, metric); shares are printed in percent.
 COLUMNS = {
     "full: best MPJPE": ("full", "best", "mpjpe"),
     "full: best PA": ("full", "best", "pa_mpjpe"),
@@ -41,7 +42,7 @@ def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def experiment_table(experiments: Sequence[Experiment]) -> str:
-    """One row an experiment."""
+    """One row per experiment."""
     head = ["experiment", "seeds", "steps x batch", *COLUMNS, "full: calibration error", "full: spread"]
     lines = []
     for experiment in experiments:
@@ -53,7 +54,7 @@ def experiment_table(experiments: Sequence[Experiment]) -> str:
 
 
 def groups_of(experiments: Sequence[Experiment]) -> dict[str, list[Experiment]]:
-    """Folder -> its experiments, the main one first in each."""
+    """Folder -> its experiments, each list beginning with the main one."""
     main = [experiment for experiment in experiments if experiment.short == MAIN]
     groups: dict[str, list[Experiment]] = {}
     for experiment in experiments:
@@ -63,7 +64,7 @@ def groups_of(experiments: Sequence[Experiment]) -> dict[str, list[Experiment]]:
 
 
 def summary_table(experiments: Sequence[Experiment]) -> str:
-    """Best-of-N and mean-pose errors alone."""
+    """Best-of-N and mean-pose errors only."""
     head = ["experiment", "full: best of N, MPJPE / PA", "hard: best of N, MPJPE / PA", "mean pose MPJPE, full / hard"]
     lines = []
     for experiment in [member for members in groups_of(experiments).values() for member in members]:
@@ -90,7 +91,7 @@ def best_of_n_table(experiments: Sequence[Experiment]) -> str:
 
 
 def ambiguity_table(experiments: Sequence[Experiment]) -> str:
-    """Ambiguous frames of the full split against the others, averaged by frame."""
+    """Errors on the ambiguous frames of the full split and on the others, averaged over frames."""
     head = [
         "experiment",
         "easy: best MPJPE",
@@ -130,7 +131,7 @@ TABLES: dict[str, Callable[[Sequence[Experiment]], str]] = {
 
 
 def protocol(experiments: Sequence[Experiment]) -> str:
-    """What the numbers are: data, budget, seeds, hypotheses, averaging."""
+    """How the numbers were made: data, budget, seeds, hypotheses, averaging."""
     reports = [report for experiment in experiments for report in experiment.reports]
     results = [result for report in reports for result in report["results"]]
     hypotheses = sorted({result["num_hypotheses"] for result in results})
@@ -170,7 +171,7 @@ def _pair(values: tuple[float, float] | None) -> str:
 
 
 def csv_of(experiments: Sequence[Experiment]) -> str:
-    """tables.csv: one line a report."""
+    """tables.csv: one line per report."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(["experiment", "seed", "steps", "batch", "minutes", *COLUMNS])
@@ -187,7 +188,7 @@ def csv_of(experiments: Sequence[Experiment]) -> str:
 
 
 def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
-    """Best-of-N MPJPE over N on the full and the hard split, mean over seeds, one curve an experiment."""
+    """Best-of-N MPJPE over N on the full and the hard split, mean over seeds, one curve per experiment."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -196,7 +197,7 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
     for axes, split in zip(figure.subplots(1, 2), ("full", "hard"), strict=True):
         for number, experiment in enumerate(experiments):
             if curve := experiment.curve(split):
-                style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
+                style: dict[str, Any] = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
                 style |= {"color": "black", "linewidth": 2.2} if experiment.short == MAIN else {"linewidth": 1.2}
                 axes.plot(range(1, len(curve) + 1), curve, label=experiment.short, **style)
         axes.set(xscale="log", xlabel="N", ylabel="MPJPE of the best of N, mm", title=split)
@@ -209,7 +210,7 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
 
 
 def with_tables(text: str, experiments: Sequence[Experiment], path: Path) -> str:
-    """A Markdown text with its marked tables made anew. Raises DiffPoseError for a table that doesn't exist."""
+    """A Markdown text with its marked tables replaced. Raises DiffPoseError for an unknown table."""
 
     def block(match: re.Match) -> str:
         if match[2] not in TABLES:

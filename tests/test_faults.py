@@ -145,7 +145,7 @@ def test_wandb_that_raises_never_stops_a_run(script, tiny, trained, monkeypatch,
     args = [arg for arg in arguments(tiny, "w") if arg != "--do_not_use_wandb"]
     code, _, err = script("train", *args)
     assert code == 0, err
-    assert err.count("warning: going on without Weights & Biases (W&B is down)\n") == 1
+    assert err.count("warning: continuing without Weights & Biases (W&B is down)\n") == 1
     assert "second line" not in err
     assert logged_steps(tiny.parent / "run_w") == [1, 2, 3, 4]
     same_weights(tiny.parent / "run_w", trained)

@@ -1,4 +1,4 @@
-"""Heatmaps as lists of their positive cells: all that drawing joint candidates needs, small enough for a device."""
+"""Heatmaps as lists of their positive cells: enough to draw joint candidates, and small enough for a GPU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from utils.skeleton import HEATMAP_SIZE
 
-# A list has at most 4096 cells: so many halvings find one of them.
+# A list has at most 4096 = 2^12 cells: this many halvings find one of them.
 HALVINGS = 12
 
 
@@ -16,10 +16,14 @@ HALVINGS = 12
 class CellLists:
     """The positive cells of the heatmaps of R items x J joints, one list after the other, N cells in all.
 
-    ``cells``: (N,) int16, row-major cell numbers, rising in each list. ``values``: (N,) float16 or float32, the maps'
-    values there. ``cumulative``: (N,) float32, the running sum of a list's values. ``starts``: (R J + 1,) int64, where
-    each list begins. ``peaks``: (R J,) int64, the place of each list's first maximum. ``items``: (B,) int64, the items
-    that this batch consists of.
+    Attributes:
+        cells: (N,) int16, row-major cell numbers, rising within each list.
+        values: (N,) float16 or float32, the values of the maps there.
+        cumulative: (N,) float32, the running sum of a list's values.
+        starts: (R J + 1,) int64, where each list begins.
+        peaks: (R J,) int64, the place of each list's first maximum.
+        items: (B,) int64, the items of this batch.
+        num_joints: J.
     """
 
     cells: Tensor
@@ -32,7 +36,7 @@ class CellLists:
 
     @classmethod
     def from_maps(cls, heatmaps: Tensor) -> "CellLists":
-        """From maps (R, J, 64, 64). Every map needs a positive cell; ValueError otherwise."""
+        """From maps (R, J, 64, 64). Raises ValueError if a map has no positive cell."""
         weights = heatmaps.flatten(2).float().clamp(min=0)
         positive = weights > 0
         counts = positive.sum(-1).flatten()
@@ -40,7 +44,7 @@ class CellLists:
             raise ValueError("a heatmap has no positive value")
         starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         _, _, cells = positive.nonzero(as_tuple=True)
-        first = weights.argmax(-1, keepdim=True)  # the first maximum, as argmax of a CPU and of numpy is
+        first = weights.argmax(-1, keepdim=True)  # the first maximum, like argmax on a CPU and in numpy
         before = (positive.cumsum(-1).gather(-1, first) - 1).flatten()
         return cls(
             cells=cells.to(torch.int16),
@@ -54,7 +58,7 @@ class CellLists:
 
     @classmethod
     def joined(cls, parts: Sequence["CellLists"]) -> "CellLists":
-        """All items of several, in order."""
+        """All items of several lists, in order."""
         offsets = [0]
         for part in parts:
             offsets.append(offsets[-1] + len(part.cells))
@@ -72,7 +76,7 @@ class CellLists:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(B, J, 64, 64): that of the maps which the batch stands for."""
+        """(B, J, 64, 64): the shape of the maps that this batch stands for."""
         return len(self.items), self.num_joints, HEATMAP_SIZE, HEATMAP_SIZE
 
     @property
@@ -81,11 +85,11 @@ class CellLists:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the lists take."""
+        """Bytes of all lists."""
         return sum(part.nbytes for part in (self.cells, self.values, self.cumulative, self.starts, self.peaks))
 
     def batch(self, items: Tensor) -> "CellLists":
-        """A batch of items (B,) int64 on the same device; nothing is copied."""
+        """A batch of ``items`` (B,) int64, which are on the same device; nothing is copied."""
         return replace(self, items=items)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "CellLists":
@@ -93,7 +97,7 @@ class CellLists:
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names})
 
     def _lists(self) -> Tensor:
-        """(B, J): numbers of the batch's lists."""
+        """The numbers (B, J) of the batch's lists."""
         return self.items[:, None] * self.num_joints + torch.arange(self.num_joints, device=self.device)
 
     def peak_cells(self) -> tuple[Tensor, Tensor]:
@@ -104,8 +108,8 @@ class CellLists:
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Cells (int64) drawn with replacement and their values (float32), from uniform numbers, (B, J, K) each.
 
-        By inversion of the cumulative sum, bit for bit what :class:`models.heatmap_sampler.HeatmapSampler` draws from
-        the maps themselves.
+        This inverts the cumulative sum, and gives to the bit what :class:`models.heatmap_sampler.HeatmapSampler` draws
+        from the maps themselves.
         """
         lists = self._lists()[..., None]
         low, high = self.starts[lists], self.starts[lists + 1] - 1
@@ -113,7 +117,7 @@ class CellLists:
         # Strictly below the total, so that rounding can't reach past the last cell.
         level = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
         low, high = low.expand_as(level), high.expand_as(level)
-        for _ in range(HALVINGS):  # the first cell whose cumulative sum is above the level lies in low .. high
+        for _ in range(HALVINGS):  # low .. high holds the first cell whose cumulative sum exceeds the level
             middle = (low + high) // 2
             above = self.cumulative[middle] > level
             low, high = torch.where(above, low, middle + 1), torch.where(above, middle, high)

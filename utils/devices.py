@@ -1,4 +1,4 @@
-"""Where the computing happens."""
+"""The device that computes: CPU, CUDA or MPS."""
 
 import torch
 
@@ -8,7 +8,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; a device asked for by name must be there (``cuda:1`` works too)."""
+    """``auto`` takes CUDA, else MPS, else the CPU; ``cuda:1`` names one GPU.
+
+    Raises DiffPoseError for an unknown name, or a device that this machine does not have.
+    """
     kind = name.partition(":")[0]
     if kind not in DEVICES:
         raise DiffPoseError(f"--device {name}: it is one of {', '.join(DEVICES)}")

@@ -1,6 +1,6 @@
 """Several processes that work as one, as torchrun starts them: gloo between CPUs, NCCL between GPUs.
 
-Every process runs the same script on its part of the data. Process 0 alone writes files, logs and talks to the user.
+Every process runs the same script on its part of the data. Only process 0 writes files, logs and messages.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from utils.devices import choose_device
 from utils.errors import DiffPoseError
 
-# How long one process waits for another that neither answers nor closes its connection, such as a lost machine.
+# How long a process waits for another that neither answers nor closes its connection, such as a lost machine.
 TIMEOUT = datetime.timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among the ``world_size`` ones of a run; the default is a run of one, where every method is free.
+    """This process among the ``world_size`` processes of a run; by default it is the only one, and no method waits.
 
-    ``local_rank``: the place among those on the same machine, which decides the GPU; ``on_this_machine``: their number.
-    Methods that need the others raise DiffPoseError, one line, when one of them has ended.
+    ``local_rank``: its number among the processes on the same machine, which decides the GPU; ``on_this_machine``: how
+    many those are. Methods that need the others raise DiffPoseError, one line, if one of them has ended.
     """
 
     rank: int = 0
@@ -37,7 +37,7 @@ class Processes:
 
     @classmethod
     def from_environment(cls) -> "Processes":
-        """What torchrun says. Raises DiffPoseError for variables that torchrun would not set so."""
+        """What torchrun's variables say. Raises DiffPoseError if they are incomplete."""
         names = {
             "rank": "RANK",
             "world_size": "WORLD_SIZE",
@@ -49,29 +49,29 @@ class Processes:
         wrong = [name for name in names.values() if not os.environ.get(name, "").isdecimal()]
         if wrong or "MASTER_ADDR" not in os.environ:
             raise DiffPoseError(
-                f"WORLD_SIZE is set but {', '.join(wrong) or 'MASTER_ADDR'} not as torchrun would: start several "
-                "processes with torchrun, or unset WORLD_SIZE for one"
+                f"WORLD_SIZE is set, but {', '.join(wrong) or 'MASTER_ADDR'} is not as torchrun sets it: start "
+                "several processes with torchrun, or unset WORLD_SIZE for a single one"
             )
         return cls(**{field: int(os.environ[name]) for field, name in names.items()})
 
     @property
     def is_main(self) -> bool:
-        """This process writes, logs and prints."""
+        """Whether this process writes, logs and prints."""
         return self.rank == 0
 
     @property
     def key(self) -> tuple[int, ...]:
-        """What to add to the key of draws that differ between processes; empty for the main one."""
+        """Added to the keys of draws that differ between processes; empty for the main one."""
         return (self.rank,) if self.rank else ()
 
     def device(self, name: str) -> torch.device:
-        """The device of this process: with ``auto`` or ``cuda`` each takes a GPU of its own.
+        """The device of this process: with ``auto`` or ``cuda`` each takes its own GPU.
 
-        Raises DiffPoseError when the machine has fewer GPUs than processes.
+        Raises DiffPoseError if the machine has fewer GPUs than processes.
         """
         device = choose_device(name)
         if device.type == "cuda" and device.index is not None:
-            torch.cuda.set_device(device)  # streams and waits are of the current device
+            torch.cuda.set_device(device)  # streams and waits belong to the current device
         if self.world_size == 1 or device.type == "cpu":
             return device
         if device.type != "cuda":
@@ -90,7 +90,7 @@ class Processes:
         if self.world_size == 1:
             yield
             return
-        # Small messages between hosts always go over gloo, so that asking for one never waits for a GPU.
+        # Small messages always go over gloo, so that they never wait for a GPU.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         with self._contact("starting"):
             dist.init_process_group(backend, timeout=TIMEOUT)
@@ -103,7 +103,7 @@ class Processes:
     def average_gradients(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace every gradient by its mean over the processes; returns the mean of the scalar ``loss``.
 
-        All go in one message. With equal parts of a batch the means are those of the whole batch.
+        Everything goes in one message. If the parts of a batch are equally large, these are the means over it.
         """
         if self.world_size == 1:
             return loss
@@ -118,7 +118,7 @@ class Processes:
         return message[0].to(loss)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process, the same answer in all of them."""
+        """Whether the flag is set in any process; all get the same answer."""
         if self.world_size == 1:
             return flag
         message = torch.tensor(int(flag))
@@ -145,9 +145,9 @@ class Processes:
         return message or []
 
     def rounds(self, items: Iterable[Any], share: Callable[[Any], Any]) -> Iterator[tuple[Any, list[Any]]]:
-        """This process's items, each with what all processes ``share`` of theirs in this round (in the main one).
+        """This process's items, and in the main process what all processes ``share`` of theirs in the same round.
 
-        A process whose items have come to their end goes on with None until all have.
+        A process that has run out of items continues with None until all have.
         """
         end = object()
         for item in chain(items, repeat(end)):
@@ -159,7 +159,7 @@ class Processes:
 
     @contextlib.contextmanager
     def _contact(self, doing: str) -> Iterator[None]:
-        """A broken connection as one line; the process that broke it has said why itself, or was killed."""
+        """Turns a broken connection into one line; the process that ended has said why, or was killed."""
         try:
             yield
         except RuntimeError as error:
@@ -168,7 +168,7 @@ class Processes:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
             raise DiffPoseError(
                 f"lost another process while {doing} ({reason}): it ended or its machine is gone; "
-                "a training goes on from its last checkpoint with --run_name NAME --resume"
+                "continue a training from its last checkpoint with --run_name NAME --resume"
             ) from None
 
 

@@ -11,9 +11,9 @@ POWER = 2 / 3
 
 
 class Ema:
-    """Averaged weights: updated at steps 0, 10, 20, ..; plain copies through step 100.
+    """Averaged weights, updated at steps 0, 10, 20, ..; plain copies of the weights through step 100.
 
-    Afterwards ema <- d ema + (1 - d) weights with d = min(decay, 1 - (1 + n)^(-2/3)), n the steps since the 100th.
+    After that, ema <- d ema + (1 - d) weights with d = min(decay, 1 - (1 + n)^(-2/3)) and n the steps since the 100th.
     """
 
     def __init__(self, model: nn.Module, *, decay: float = 0.995):
@@ -23,13 +23,13 @@ class Ema:
         self.step = 0
 
     def decay_at(self, step: int) -> float:
-        """The factor on the old average at a step; 0 is a plain copy."""
+        """The factor on the old average at a step; 0 makes a plain copy."""
         since = step - WARMUP_STEPS
         return min(self.decay, 1 - (1 + since) ** -POWER) if since > 0 else 0.0
 
     @torch.no_grad()
     def update(self) -> None:
-        """Count one training step, and average if it is due."""
+        """Count one training step, and update the average if it is due."""
         step, self.step = self.step, self.step + 1
         if step % UPDATE_EVERY:
             return
@@ -50,12 +50,12 @@ class Ema:
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over the average and its step count; the weights themselves are the model's to load."""
+        """Load the average and its step count; the model loads the weights themselves."""
         self.average.load_state_dict(averaged_weights(state))
         self.step = int(state["step"].reshape(-1)[0])
 
 
 def averaged_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The averaged model's state dict out of an EMA state dict in the published form; empty if there is none."""
+    """The averaged model's state dict from an EMA state dict with the published names; empty if there is none."""
     prefix = "ema_model."
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

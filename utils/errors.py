@@ -1,4 +1,4 @@
-"""The one exception for everything that a user can cause and mend."""
+"""The one exception for everything that a user can cause and fix."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable
 class DiffPoseError(Exception):
     """Bad input or an unusable environment.
 
-    The message is one line that names the file, field or key and the way out.
+    The message is one line: the file, field or key, the cause and what to do about it.
     """
 
 
@@ -21,7 +21,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _which_process() -> str:
-    """Who speaks, when torchrun has started several."""
+    """Names this process in messages if torchrun has started several."""
     rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     return f"process {rank} of {size}: " if size != "1" else ""
 
@@ -34,11 +34,11 @@ def run_script(main: Callable[[], int | None]) -> None:
         print(f"error: {_which_process()}{one_line(error)}", file=sys.stderr)
         code = 2
     except BrokenPipeError:
-        # The reader of our output (head, less) went away: not an error, but nothing more may be printed.
+        # Whoever read our output (head, less) has closed it: not an error, but nothing more may be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        # torch's own class has this name; this module does without torch.
+        # torch's own class has this name; comparing names saves importing torch here.
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         way_out = "lower TRAIN.BATCH_SIZE_PER_GPU, TEST.BATCH_SIZE_PER_GPU, TEST.CHUNK or WORKERS"

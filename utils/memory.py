@@ -3,18 +3,19 @@
 import contextlib
 import ctypes
 
-# glibc's mallopt: a free end of the heap above the one size is given back, blocks above the other never join the heap.
+# Parameters of glibc's mallopt: free memory at the end of the heap goes back to the system above the first size, and
+# blocks larger than the second are never taken from the heap.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT = 512 * 2**20
-# Where glibc itself ends up; larger blocks would leave holes that nothing fits into.
+# The limit that glibc itself arrives at; larger blocks would leave holes in the heap that nothing fits into.
 LARGEST_BLOCK = 32 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Keep up to 512 MB of freed memory for the next use; True where that can be asked for.
+    """Keep up to 512 MB of freed memory for the next use. Returns whether the C library supports this.
 
-    A training step frees and asks again for the same tens of MB: giving them back and fetching them anew costs 10,000
-    page faults a step, a tenth of its time on a CPU.
+    A training step frees and allocates the same tens of MB over and over: returning them to the system each time costs
+    10,000 page faults per step, a tenth of its time on a CPU.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)

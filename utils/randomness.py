@@ -1,4 +1,4 @@
-"""Explicit randomness: every draw of the system is named by a key, never by what was drawn before it.
+"""Explicit randomness: the key of a draw decides its numbers, never what was drawn before it.
 
 Evaluation draws are keyed by (seed, frame, purpose) and training draws by (seed, step, purpose) for the whole global
 batch. So they depend on neither batch size, chunks of hypotheses, loader workers nor ranks, and a run can be split,
@@ -8,6 +8,7 @@ resumed or sharded without changing its numbers.
 import random
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class FrameDraws:
     """Evaluation draws for a batch of frames, keyed by (seed, frame, purpose).
 
     ``frames`` are the frames' numbers (rows of the split); every method returns tensors with the frames as the leading
-    axis B, and frame b's numbers are the same in whatever batch it comes.
+    axis B, and the numbers of a frame are the same whatever batch it is in.
     """
 
     def __init__(self, seed: int, frames: Sequence[int], *, device: torch.device | str = "cpu"):
@@ -54,7 +55,7 @@ class FrameDraws:
     def normals(self, purpose: str, count: int, *shape: int) -> Iterator[Tensor]:
         """``count`` successive tensors of standard normal numbers, each (B, *shape)."""
         sources = self._generators(purpose)
-        if self.device.type == "cuda":  # launches cost more than memory there: one a frame, for all of them
+        if self.device.type == "cuda":  # launches cost more than memory there, so one per frame
             out = torch.empty(len(self.frames), count, *shape, device=self.device)
             for part, source in zip(out, sources, strict=True):
                 part.normal_(generator=source)
@@ -106,13 +107,13 @@ class StepDraws:
         return torch.randint(high, (self.global_batch,), generator=source, device=self.device)[self.part_of_batch]
 
 
-def generator_states(device: torch.device | str = "cpu") -> dict[str, object]:
+def generator_states(device: torch.device | str = "cpu") -> dict[str, Any]:
     """The states of Python's, numpy's and torch's global generators, in types that load with ``weights_only``.
 
-    No draw of the system depends on them: they are kept for code that is plugged in and draws from them.
+    None of this project's draws depends on them; they are saved for code of others that draws from them.
     """
-    kind, keys, *rest = np.random.get_state()
-    states = {
+    kind, keys, *rest = cast(tuple, np.random.get_state())
+    states: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
         "torch": torch.get_rng_state(),
@@ -122,7 +123,7 @@ def generator_states(device: torch.device | str = "cpu") -> dict[str, object]:
     return states
 
 
-def restore_generators(states: dict[str, object], device: torch.device | str = "cpu") -> None:
+def restore_generators(states: dict[str, Any], device: torch.device | str = "cpu") -> None:
     """Put the global generators back to what :func:`generator_states` gave."""
     random.setstate(states["python"])
     kind, keys, *rest = states["numpy"]

@@ -1,6 +1,7 @@
-"""Is a training state of this very run? And will going on from it give the same numbers to the last bit?"""
+"""Does a training state belong to this run, and will continuing from it give the same numbers to the last bit?"""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -8,9 +9,9 @@ from utils.config import Config, config_differences, dump_config, parse_config
 from utils.config.yaml_file import parse_yaml
 from utils.errors import DiffPoseError
 
-# Keys and sections that may change in the middle of a run: they touch no weight (ON_DEVICE and CUDA_GRAPH: by no more
-# than rounding, on a GPU). BATCH_SIZE_PER_GPU is looked at
-# together with the number of processes, and NUM_STEPS where the learning rate depends on it.
+# Keys and sections that may change in the middle of a run, because no weight depends on them (ON_DEVICE and
+# CUDA_GRAPH change weights by no more than rounding, on a GPU). BATCH_SIZE_PER_GPU is checked together with the number
+# of processes, and NUM_STEPS only if the learning rate depends on it.
 FREE = (
     "OUTPUT_DIR",
     "WORKERS",
@@ -36,8 +37,8 @@ FREE = (
 )
 
 
-def run_identity(config: Config, device: torch.device, world_size: int) -> dict[str, object]:
-    """What a training state says about its run."""
+def run_identity(config: Config, device: torch.device, world_size: int) -> dict[str, Any]:
+    """What a training state records about its run."""
     return {
         "config": dump_config(config),
         "global_batch": config.train.batch_size_per_gpu * world_size,
@@ -48,11 +49,13 @@ def run_identity(config: Config, device: torch.device, world_size: int) -> dict[
     }
 
 
-def check_same_run(identity: object, config: Config, device: torch.device, world_size: int, *, path: str) -> list[str]:
-    """What will keep the continued run from being bit-equal to an uninterrupted one, a line each; mostly nothing.
+def check_same_run(identity: Any, config: Config, device: torch.device, world_size: int, *, path: str) -> list[str]:
+    """One line per reason why the continued run will not be bit-equal to an uninterrupted one; usually none.
 
-    ``identity`` is the state's :func:`run_identity`; None for a state without it. Raises DiffPoseError that names the
-    keys when the state was made with another configuration.
+    ``identity`` is the state's :func:`run_identity`; None for a state without it.
+
+    Raises:
+        DiffPoseError: the state was made with another configuration; the message names the keys.
     """
     if identity is None:
         return []
@@ -73,12 +76,12 @@ def check_same_run(identity: object, config: Config, device: torch.device, world
         different.append(f"TRAIN.NUM_STEPS was {before.train.num_steps}, is {config.train.num_steps} with USE_STEP_LR")
     if different:
         raise DiffPoseError(
-            f"{path}: the run began otherwise ({'; '.join(different)}): go on with the values it began with "
-            "(its config.yaml has them), or start a new run"
+            f"{path}: the run began with another configuration ({'; '.join(different)}): continue with the values "
+            "it began with (its config.yaml has them), or start a new run"
         )
     return [
-        f"the run had {name} {identity[name]}, now {now[name]}: its weights will not equal an uninterrupted "
-        "run's to the last bit"
+        f"the run had {name} {identity[name]}, now {now[name]}: its weights will not equal those of an "
+        "uninterrupted run to the last bit"
         for name in ("processes", "device", "threads", "torch")
         if identity[name] != now[name] and not (name == "threads" and device.type != "cpu")
     ]

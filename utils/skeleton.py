@@ -1,4 +1,4 @@
-"""Joint names, orders, bones and symmetric pairs: every index of the project is defined here once."""
+"""Joint names, orders, bones and symmetric pairs: every joint index of the project is defined here, once."""
 
 from dataclasses import dataclass
 

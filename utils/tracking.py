@@ -1,10 +1,11 @@
-"""Logging of a run: a local JSONL file always, Weights & Biases where wanted. The only user of wandb."""
+"""Logging of a run: always to a local JSONL file, and to Weights & Biases if asked. Only this module uses wandb."""
 
 import contextlib
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any, TextIO
 
 from utils.errors import DiffPoseError
 
@@ -12,7 +13,7 @@ from utils.errors import DiffPoseError
 class Tracker:
     """Writes numbers to ``<folder>/log.jsonl`` and, with ``use_wandb``, to Weights & Biases.
 
-    A missing, failing or account-less W&B is named in one line and left out; it never stops a run.
+    If W&B is missing, fails or has no account, one line says so and the run continues without it.
     """
 
     def __init__(
@@ -25,8 +26,8 @@ class Tracker:
         mode: str | None = None,
         run_name: str | None = None,
     ):
-        self._run = None
-        self._file = None
+        self._run: Any = None
+        self._file: TextIO | None = None
         if use_wandb:
             self._start_wandb(config=config, project=project, entity=entity, mode=mode, name=run_name)
 
@@ -42,7 +43,7 @@ class Tracker:
 
     def _without_wandb(self, error: BaseException) -> None:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"warning: going on without Weights & Biases ({reason[0]})", file=sys.stderr)
+        print(f"warning: continuing without Weights & Biases ({reason[0]})", file=sys.stderr)
         self._run = None
 
     @property
@@ -51,7 +52,7 @@ class Tracker:
         return getattr(self._run, "id", None)
 
     def open_folder(self, folder: Path, *, step: int | None = None) -> None:
-        """Start the local log in a run folder, or go on with it: a run resumed at ``step`` after that step's lines."""
+        """Start the local log in a run folder; a run resumed at ``step`` keeps the lines up to that step."""
         path = folder / "log.jsonl"
         try:
             kept = [line for line in _lines(path) if step is None or line["step"] <= step]
@@ -63,14 +64,14 @@ class Tracker:
             raise DiffPoseError(f"{folder}: the log can't be written ({error.strerror})") from None
 
     def log(self, step: int, **numbers: float) -> None:
-        """Log numbers of a step. Neither a full disk nor W&B stops a run here: each is named once and left out."""
+        """Log numbers of a step. If the disk is full or W&B fails, one line says so and the run continues."""
         if self._file:
             line = json.dumps({"step": step, "time": round(time.time(), 3), **numbers})
             try:
                 self._file.write(line + "\n")
                 self._file.flush()
             except OSError as error:
-                print(f"warning: {self._file.name}: can't be written ({error.strerror}), going on", file=sys.stderr)
+                print(f"warning: {self._file.name}: can't be written ({error.strerror}), continuing", file=sys.stderr)
                 self._close_file()
         if self._run:
             try:
@@ -80,7 +81,7 @@ class Tracker:
 
     def _close_file(self) -> None:
         if self._file:
-            with contextlib.suppress(OSError):  # what could not be written before can't be now
+            with contextlib.suppress(OSError):  # the unwritten rest can't be written now either
                 self._file.close()
             self._file = None
 
@@ -96,7 +97,7 @@ class Tracker:
 
 
 def _lines(path: Path) -> list[dict]:
-    """The entries of a log, without what a killed process left of its last one."""
+    """The entries of a log, without the broken last line that a killed process may have left."""
     found = []
     if path.exists():
         for text in path.read_text(encoding="utf-8", errors="replace").splitlines():

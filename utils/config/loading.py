@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from utils.config.schema import LEGACY, PUBLISHED_DEFAULTS, Config, Section, leaves
+from utils.config.schema import LEGACY, PUBLISHED_DEFAULTS, Config, Section, leaves, section_of
 from utils.config.values import BadValueError, describe
 from utils.config.yaml_file import dump_scalar, parse_yaml, read_yaml, yaml_line
 from utils.errors import DiffPoseError
@@ -37,7 +37,7 @@ def print_warning(line: str) -> None:
 
 
 def ignore_warning(line: str) -> None:
-    """A ``report`` for processes that leave talking to another one."""
+    """A ``report`` that says nothing: for the processes whose warnings another one prints."""
 
 
 def known_keys() -> dict[str, str]:
@@ -77,7 +77,10 @@ def load_config(
 def parse_config(
     mapping: dict[str, Any], *, source: str = "configuration", report: Callable[[str], None] = print_warning
 ) -> Config:
-    """A Config from a nested mapping with upper-case keys, as strict as a file; EXTENDS is not known here."""
+    """A Config from a nested mapping with upper-case keys, as strict as a file; it knows no EXTENDS.
+
+    Keys that are left out take their defaults without a word: a program, unlike a file, names what it wants.
+    """
     found = _Found()
     values = _flatten(mapping, source, found)
     for line in found.lines(source):
@@ -249,16 +252,16 @@ def _nearest(key: str) -> str:
 
 def _build(values: dict[str, Any], source: str) -> Config:
     def make(section: type[Section], prefix: str) -> Section:
-        arguments = {}
+        arguments: dict[str, Any] = {}
         for field in dataclasses.fields(section):
             key = prefix + field.name.upper()
             if "kind" not in field.metadata:
-                arguments[field.name] = make(field.default_factory, f"{key}.")
+                arguments[field.name] = make(section_of(field), f"{key}.")
             elif key in values:
                 arguments[field.name] = values[key]
         return section(**arguments)
 
     try:
-        return make(Config, "")
+        return cast(Config, make(Config, ""))
     except DiffPoseError as error:
         raise DiffPoseError(f"{source}: {error}") from None

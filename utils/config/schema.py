@@ -1,12 +1,12 @@
 """Every configuration key, once: the YAML key is the field's name in upper case.
 
-Frozen dataclasses; each field carries its kind (type, range, allowed values) and a one-line description. The
-values are checked whenever a section is made, so ``dataclasses.replace`` is as strict as a file.
+The sections are frozen dataclasses; each field carries its kind (type, range, allowed values) and a one-line
+description. Values are checked whenever a section is made, so ``dataclasses.replace`` is as strict as a file.
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from utils.config.values import (
     BadValueError,
@@ -26,6 +26,7 @@ from utils.precision import PRECISIONS
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """Checks its own fields; ``PREFIX`` is the section's path in the YAML file."""
 
@@ -190,7 +191,7 @@ class TestConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Section):
-    """The whole configuration. A value left open by its default is settled here, and nowhere else."""
+    """The whole configuration. Defaults that depend on other keys are resolved here, and nowhere else."""
 
     output_dir: str = text("output/diffpose", "run folders are named <OUTPUT_DIR>_<run name>")
     dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
@@ -227,7 +228,7 @@ def _norm_method(model: ModelConfig) -> str:
 
 
 def _check_together(config: Config) -> None:
-    """Refuse what no run could work with. Raises DiffPoseError that names the keys."""
+    """Refuse keys that do not fit each other. Raises DiffPoseError that names them."""
     data, model, extra = config.dataset, config.model, config.model.extra
     joints = 23 if data.dataset == "3dpw" else 16
     _need(data.num_joints == joints, f"DATASET.NUM_JOINTS: {data.dataset} needs {joints}, got {data.num_joints}")
@@ -283,12 +284,17 @@ def _need(condition: bool, message: str) -> None:
         raise DiffPoseError(message)
 
 
+def section_of(field: dataclasses.Field[Any]) -> type[Section]:
+    """The class of a field that holds a section: its default factory."""
+    return cast(type[Section], field.default_factory)
+
+
 def leaves(section: type[Section] = Config, prefix: str = "") -> dict[str, dataclasses.Field[Any]]:
     """Full YAML key ('TRAIN.LR') -> dataclass field, in the order of the file."""
     found: dict[str, dataclasses.Field[Any]] = {}
     for field in dataclasses.fields(section):
         key = prefix + field.name.upper()
-        found |= {key: field} if "kind" in field.metadata else leaves(field.default_factory, key + ".")
+        found |= {key: field} if "kind" in field.metadata else leaves(section_of(field), key + ".")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a configuration value may be: one small class per kind, and the dataclass fields made of them.
+"""What a configuration value may be: one small class per kind, and dataclass fields that carry a kind.
 
 ``kind.parse(value)`` returns the value in its one canonical form or raises :class:`BadValueError`; parsing a
 canonical value gives it back unchanged.
@@ -37,15 +37,18 @@ def describe(value: Any) -> str:
 
 
 class Kind:
-    """Base of all kinds; ``expected`` says in words what is taken."""
+    """Base of all kinds."""
 
-    expected: str
+    @property
+    def expected(self) -> str:
+        """What is taken, in words."""
+        raise NotImplementedError
 
     def parse(self, value: Any) -> Any:
         raise NotImplementedError
 
     def remark(self, value: Any) -> str | None:
-        """A line for the user about a value that is taken but not as written."""
+        """A line for the user about a value that is accepted, but not used as it is written."""
         return None
 
 
@@ -146,7 +149,7 @@ class Text(Kind):
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of ``choices``, upper or lower case; an unknown text is read as ``otherwise`` where that is given.
+    """One of ``choices``, in upper or lower case; an unknown text is read as ``otherwise`` if that is given.
 
     ``nullable`` takes an empty value as None: a default that depends on other keys.
     """
@@ -181,7 +184,7 @@ class Choice(Kind):
 
 @dataclass(frozen=True)
 class Names(Kind):
-    """A list of names, also written as text with commas; canonical form: a tuple."""
+    """A list of names, or one text with commas between them; the canonical form is a tuple."""
 
     expected = "a list of names such as [S1, S5]"
 
@@ -200,7 +203,7 @@ class Names(Kind):
 
 @dataclass(frozen=True)
 class FlagOr(Kind):
-    """true, false or a value of another kind; true is read as ``when_true`` where that is given."""
+    """true, false or a value of another kind; true is read as ``when_true`` if that is given."""
 
     other: Kind
     when_true: Any = None

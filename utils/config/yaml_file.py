@@ -1,4 +1,4 @@
-"""Strict YAML: plain values only, no aliases, no tags, no duplicate keys, bounded size and depth."""
+"""Strict YAML: plain values only, without aliases, tags or duplicate keys, of bounded size and depth."""
 
 import re
 from pathlib import Path
@@ -32,20 +32,25 @@ def _resolvers() -> dict[str, list]:
     return table
 
 
+def _refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:
+    """The error for a node or an event; :func:`_reason` makes one line of it."""
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
+
+
 class _Loader(yaml.SafeLoader):
     """Composes nodes only; aliases, tags and deep nesting are refused before they can grow."""
 
     yaml_implicit_resolvers = _resolvers()
     depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed here", problem_mark=event.start_mark)
+            raise _refusal("aliases are not allowed here", event)
         if getattr(event, "tag", None) is not None:
-            raise yaml.MarkedYAMLError(problem="tags are not allowed here", problem_mark=event.start_mark)
+            raise _refusal("tags are not allowed here", event)
         if self.depth >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+            raise _refusal("nested too deeply", event)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -66,7 +71,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return text.lower() == "true"
     if kind == "int":
         if len(text) > 40:
-            raise yaml.MarkedYAMLError(problem="a number with too many digits", problem_mark=node.start_mark)
+            raise _refusal("a number with too many digits", node)
         return int(text)
     if kind == "float":
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -82,9 +87,9 @@ def _plain(node: yaml.Node) -> Any:
     mapping: dict[str, Any] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key.start_mark)
+            raise _refusal("a key must be a plain word", key)
         if key.value in mapping:
-            raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
+            raise _refusal(f"duplicate key {key.value!r}", key)
         mapping[key.value] = _plain(value)
     return mapping
 
@@ -92,7 +97,7 @@ def _plain(node: yaml.Node) -> Any:
 def _reason(error: yaml.YAMLError, text: str) -> str:
     """'line 3: what is wrong', on one line."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if mark is not None:
+    if isinstance(error, yaml.MarkedYAMLError) and mark is not None:
         problem = error.problem or error.context or "not valid YAML"
         return f"line {mark.line + 1}: {' '.join(problem.split())}"
     position = getattr(error, "position", 0)
@@ -125,7 +130,7 @@ def read_yaml(path: Path) -> Any:
     except (OSError, ValueError) as error:
         raise DiffPoseError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > MAX_BYTES:
-        raise DiffPoseError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which is no configuration file")
+        raise DiffPoseError(f"{path}: larger than {MAX_BYTES // 1024} KiB, too large for a configuration file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,6 +1,6 @@
-"""What can be had without looking at the image: the training set's mean pose, and poses drawn from it at random.
+"""Poses made without the image: the training set's mean pose, and poses drawn from the training set at random.
 
-A method whose best of N hypotheses does not beat N poses drawn blindly has learned nothing from the image.
+If the best of a method's N hypotheses is no better than that of N such poses, it has learned nothing from the image.
 """
 
 import numpy as np
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from utils.errors import DiffPoseError
 
-# Purpose number in the random key, so that these draws share no stream with the model's.
+# The purpose in the random key, so that these draws are independent of the model's.
 DRAW_PURPOSE = 7
 
 
 class ImageBlindBaseline:
-    """Poses that depend on the training set and the row's number only.
+    """Poses that depend only on the training set and the row number.
 
     Args:
         training_poses_mm: (N, J, 3) root-centred poses in the evaluation frame, mm.
         num_hypotheses: H, the poses drawn for each row.
-        seed: draws are keyed by (seed, row): batch size and order do not matter.
+        seed: draws are keyed by (seed, row), so batch size and order do not matter.
     """
 
     def __init__(self, training_poses_mm: np.ndarray | Tensor, *, num_hypotheses: int, seed: int):

@@ -1,8 +1,9 @@
-"""Are the hypotheses as far apart as they should be? Reliability of their spread, without any threshold in mm.
+"""Are the hypotheses as far apart as they should be? The reliability of their spread, without a threshold in mm.
 
 For each joint the hypotheses lie at some distance from their own per-axis median pose. If the truth is one more draw
 from the same distribution, the rank of its distance among theirs is uniform: the ball that holds a share q of the
-hypotheses then holds the truth in a share q of the frames. Observed below nominal: overconfident hypotheses.
+hypotheses then holds the truth in a share q of the frames. If it holds the truth less often, the hypotheses are
+overconfident.
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ class Calibration:
         observed_per_joint: (J, L) the same for each joint.
         error: mean over joints of ``error_per_joint``: expected calibration error, 0 (ideal) .. 0.5.
         error_per_joint: (J,) mean over levels of |observed - nominal|.
-        joints: (J,) names; the root of a root-centred skeleton, which is always zero, is left out.
+        joints: (J,) names, without the root, which is always zero.
         truth_quantile: median over joints of ``truth_quantile_per_joint`` (the literature's 'ECE'; ideal 0.5).
         truth_quantile_per_joint: (J,) mean share of hypotheses farther from the median pose than the truth.
-        num_frames: frames counted; below a few hundred, chance alone gives an error of about 0.3 / sqrt(num_frames).
+        num_frames: frames counted; chance alone gives an error of about 0.3 / sqrt(num_frames).
     """
 
     levels: tuple[float, ...]
@@ -51,7 +52,7 @@ def observed_shares(rank_counts: np.ndarray, levels: tuple[float, ...] = LEVELS)
 
 
 class CalibrationCounter:
-    """Counts ranks of the truth frame by frame; its size depends on J and H only."""
+    """Counts the ranks of the truth, frame by frame; its size depends only on J and H."""
 
     def __init__(self, *, num_hypotheses: int, joints: tuple[str, ...], skip_root: bool = True):
         if num_hypotheses < 2:
@@ -73,13 +74,13 @@ class CalibrationCounter:
         self._frames += len(closer)
 
     def merge(self, other: "CalibrationCounter") -> None:
-        """Count the frames that another counter of the same kind has counted."""
+        """Add the frames that another counter of the same size has counted."""
         self._counts += other._counts
         self._farther += other._farther
         self._frames += other._frames
 
     def result(self) -> Calibration:
-        """The calibration of all frames so far; ValueError when there are none."""
+        """The calibration over all frames so far. Raises ValueError if there are none."""
         if not self._frames:
             raise ValueError("no frame was counted")
         observed = observed_shares(self._counts[self._first :])

@@ -1,4 +1,4 @@
-"""One pose, a few modes and a spread out of many hypotheses, without the truth.
+"""One pose, a few modes and a spread made from many hypotheses, without the truth.
 
 Hypotheses are (B, H, J, 3), root-centred, mm, x right, y up, z towards the camera; heatmaps are (B, 16, 64, 64) of the
 image that they were sampled from. Rules that compare hypotheses with the heatmaps project them by weak perspective:
@@ -16,13 +16,13 @@ from utils.evaluation.metrics import joint_distances, spread
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
 
 Estimator = Callable[[Tensor, Tensor | None], Tensor | None]
-"""(hypotheses (B, H, J, 3), heatmaps or None) -> poses (B, J, 3), or None where it can't do without heatmaps."""
+"""(hypotheses (B, H, J, 3), heatmaps or None) -> poses (B, J, 3), or None if the rule needs heatmaps."""
 
 # The 3D joint that each heatmap (MPII order) belongs to, by the number of joints.
 HEATMAP_JOINTS = {17: MPII_TO_H36M, 24: (8, 5, 2, 1, 4, 7, 0, 6, 12, 15, 21, 19, 17, 16, 18, 20)}
-# Share of a map that is taken as lost: a joint that lies where the map says nothing costs a bounded amount.
+# Share of each map spread evenly over its cells, so that a joint where the map is empty costs a bounded amount.
 LOST_SHARE = 0.05
-# Chosen on two of the benchmark's training subjects, with a model that was trained on the others.
+# Chosen on two of the benchmark's training subjects, with a model trained on the others.
 BEST_SHARE = 0.05
 GUESSED_SPREAD_MM = 120.0
 MODE_RADIUS_MM = 100.0
@@ -30,12 +30,12 @@ _WEISZFELD_STEPS = 20
 
 
 def mean_pose(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-    """The averaged hypothesis: the simplest single pose that needs no truth."""
+    """The average hypothesis: the simplest single pose that needs no truth."""
     return hypotheses_mm.mean(1)
 
 
 def geometric_median(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-    """Each joint's point of least mean distance to its hypotheses (Weiszfeld 1937)."""
+    """For each joint, the point with the least mean distance to its hypotheses (Weiszfeld 1937)."""
     centre = hypotheses_mm.mean(1)
     for _ in range(_WEISZFELD_STEPS):
         weight = 1.0 / joint_distances(hypotheses_mm, centre[:, None]).clamp_min(1.0)  # (B, H, J)
@@ -45,12 +45,14 @@ def geometric_median(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> T
 
 def pose_distances(hypotheses_mm: Tensor) -> Tensor:
     """Mean joint distance of every two hypotheses, (B, H, H) mm."""
-    total = sum(torch.cdist(joint, joint) for joint in hypotheses_mm.unbind(2))
+    total = hypotheses_mm.new_zeros(())
+    for joint in hypotheses_mm.unbind(2):
+        total = total + torch.cdist(joint, joint)
     return total / hypotheses_mm.shape[2]
 
 
 def medoid(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-    """The hypothesis of least mean distance to the others: a pose that was really drawn."""
+    """The hypothesis with the least mean distance to the others: a pose that was really drawn."""
     best = pose_distances(hypotheses_mm).mean(-1).argmin(-1)
     return hypotheses_mm[torch.arange(len(best), device=best.device), best]
 
@@ -84,20 +86,20 @@ def project_to_cells(poses_mm: Tensor, centres: Tensor, weights: Tensor) -> Tens
 
 
 def heatmap_scores(hypotheses_mm: Tensor, heatmaps: Tensor) -> Tensor:
-    """Log-likelihood (B, H) of each hypothesis under the heatmaps, each a distribution over its cells."""
+    """Log-likelihood (B, H) of each hypothesis under the heatmaps, read as distributions over their cells."""
     maps = heatmaps.float().clamp_min(0)
     centres, variance = heatmap_centres(maps)
     cells = project_to_cells(hypotheses_mm, centres, 1.0 / (variance + 1.0))
     density = maps / maps.sum((2, 3), keepdim=True).clamp_min(1e-12)
     density = (1 - LOST_SHARE) * density + LOST_SHARE / HEATMAP_SIZE**2
-    # Cell numbers are positions of the cells' middles: -1 and 1 are the outer edges of the first and the last.
+    # A cell's number is the position of its centre; -1 and 1 are the outer edges of the first and the last cell.
     grid = ((2 * cells + 1) / HEATMAP_SIZE - 1).transpose(1, 2).flatten(0, 1)[:, :, None]  # (B 16, H, 1, 2)
     value = F.grid_sample(density.flatten(0, 1)[:, None], grid, padding_mode="border", align_corners=False)
     return value.view(*density.shape[:2], -1).log().sum(1)
 
 
 def best_scored(hypotheses_mm: Tensor, heatmaps: Tensor | None) -> Tensor | None:
-    """The hypothesis of the highest heatmap score."""
+    """The hypothesis with the highest heatmap score."""
     if heatmaps is None:
         return None
     best = heatmap_scores(hypotheses_mm, heatmaps).argmax(-1)
@@ -105,7 +107,7 @@ def best_scored(hypotheses_mm: Tensor, heatmaps: Tensor | None) -> Tensor | None
 
 
 def best_scored_mean(hypotheses_mm: Tensor, heatmaps: Tensor | None, *, share: float = BEST_SHARE) -> Tensor | None:
-    """Mean of the ``share`` of the hypotheses (at least one) that score highest."""
+    """Mean of the highest-scoring ``share`` of the hypotheses (at least one)."""
     if heatmaps is None:
         return None
     count = max(1, round(share * hypotheses_mm.shape[1]))
@@ -124,7 +126,7 @@ DEFAULT_RULE = "heatmap_mean"
 
 
 def consensus_pose(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-    """The best single pose (B, J, 3) that can be made without the truth: see the comparison in docs/demo.md."""
+    """The best of these rules for one pose (B, J, 3) without the truth; docs/demo.md compares them."""
     pose = RULES[DEFAULT_RULE](hypotheses_mm, heatmaps)
     return geometric_median(hypotheses_mm) if pose is None else pose
 
@@ -143,7 +145,7 @@ def guessed_joints(hypotheses_mm: Tensor, *, limit_mm: float = GUESSED_SPREAD_MM
 
 @dataclass(frozen=True)
 class Modes:
-    """Distinct explanations of one frame, likeliest first.
+    """Distinct explanations of one frame, the most frequent first.
 
     ``poses_mm`` (K, J, 3): the mean of each group; ``weights`` (K,): its share of the hypotheses; ``members`` (H,): the
     mode that each hypothesis belongs to.
@@ -157,11 +159,12 @@ class Modes:
 def find_modes(hypotheses_mm: Tensor, *, radius_mm: float = MODE_RADIUS_MM, most: int = 5) -> Modes:
     """Group one frame's hypotheses (H, J, 3) into at most ``most`` modes.
 
-    The hypothesis with the most others within ``radius_mm`` (mean joint distance) leads the first group; then the same
-    among those that are left. What belongs to no leader's surroundings joins the nearest leader.
+    The hypothesis with the most others within ``radius_mm`` (mean joint distance) leads the first group. The same rule
+    picks the next leader among the hypotheses outside all groups. In the end each joins its nearest leader.
     """
     distances = pose_distances(hypotheses_mm[None])[0]
-    near, left, leaders = distances < radius_mm, torch.ones_like(distances[0], dtype=torch.bool), []
+    near, left = distances < radius_mm, torch.ones_like(distances[0], dtype=torch.bool)
+    leaders: list[int] = []
     while len(leaders) < most and bool(left.any()):
         counts = (near & left).sum(1) * left
         leaders.append(int(counts.argmax()))

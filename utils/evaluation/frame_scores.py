@@ -1,4 +1,4 @@
-"""Every number about one batch of frames: all metrics of all hypotheses, reduced to a few numbers a frame."""
+"""All metrics of all hypotheses of a batch of frames, reduced to a few numbers per frame."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from utils.geometry import coordinate_major
 from utils.skeleton import Skeleton
 
 CURVES = ("mpjpe", "pa_mpjpe")
-# Bounds the temporaries of one scoring call to a few tens of MB, whatever the batch size.
+# Keeps the temporaries of one scoring call at a few tens of MB, whatever the batch size.
 POSES_PER_CHUNK = 16_384
 
 DEFAULT_ESTIMATORS: Mapping[str, Estimator] = {"mean_pose": mean_pose}
@@ -51,7 +51,7 @@ def _score_chunk(
     hypotheses: Tensor, truth: Tensor, singles: dict[str, Tensor], blind: Tensor | None, skeleton: Skeleton
 ) -> FrameScores:
     number = hypotheses.shape[1]
-    # The single poses ride along as further hypotheses: one pass costs less than two.
+    # The single poses are scored together with the hypotheses: one pass costs less than two.
     poses = coordinate_major(torch.cat((hypotheses, torch.stack(list(singles.values()), dim=1)), dim=1))
     every = pose_scores(poses, truth[:, None], skeleton)  # each (B, H + singles)
     hypotheses, errors = poses[:, :number], {key: values[:, :number] for key, values in every.items()}
@@ -99,8 +99,8 @@ def score_frames(
         hypotheses_mm: (B, H, J, 3).
         z0_mm: (B, J, 3) zero-noise estimate, or None.
         gt_mm: (B, J, 3).
-        estimators: key -> rule of utils.evaluation.consensus, left out where it gives None; the mean pose by default.
-        heatmaps: (B, 16, 64, 64) for the rules that look at them, or None.
+        estimators: key -> rule of utils.evaluation.consensus, left out if it gives None; by default the mean pose.
+        heatmaps: (B, 16, 64, 64) for the rules that use them, or None.
         blind_mean_pose: (J, 3), and ``blind_mm`` (B, H', J, 3): the image-blind baselines, or None.
 
     Raises:
@@ -117,8 +117,8 @@ def score_frames(
         chosen = slice(int(part[0]), int(part[-1]) + 1)
         truth, hypotheses = gt_mm[chosen], hypotheses_mm[chosen]
         maps = None if heatmaps is None else heatmaps[chosen]
-        singles = {key: estimate(hypotheses, maps) for key, estimate in estimators.items()}
-        singles = {key: pose for key, pose in singles.items() if pose is not None}
+        estimates = {key: estimate(hypotheses, maps) for key, estimate in estimators.items()}
+        singles = {key: pose for key, pose in estimates.items() if pose is not None}
         if z0_mm is not None:
             singles["zero_noise"] = z0_mm[chosen]
         if blind_mean_pose is not None:

@@ -1,4 +1,4 @@
-"""Frames in, sampled poses out: the loop that every split goes through."""
+"""The loop that samples poses for every batch of a split."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -21,7 +21,7 @@ def predict(
 
     ``sampler`` is called with inputs (B, ...) and the draws of their rows, keyed by (seed, row), and returns
     ``hypotheses_mm`` (B, H, J, 3) and ``zero_noise_mm`` (B, J, 3). Yields the loader's batches with ``hypotheses_mm``
-    and ``z0_mm`` added; the truth comes along on the same device.
+    and ``z0_mm`` added; the truth is moved to the same device.
     """
     for batch in tqdm(loader, desc=description, unit="batch", disable=not description, leave=False):
         inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"]

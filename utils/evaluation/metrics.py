@@ -1,7 +1,7 @@
 """Errors and scores of 3D poses as free functions, then reductions over hypotheses.
 
-Poses are ``(..., J, 3)`` in millimetres, root-centred; leading axes broadcast, so the truth of B frames scores H
-hypotheses each as ``truth[:, None]``. Shapes that do not fit raise ValueError.
+Poses are ``(..., J, 3)`` in millimetres, root-centred. Leading axes broadcast: ``truth[:, None]`` scores the H
+hypotheses of each of B frames. Shapes that do not fit raise ValueError.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ CPS_MAX_MM = 300
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of a result: its key, its heading, its unit, and which direction is better.
+    """One column of a result: its key, its heading, its unit, and whether higher is better.
 
-    Shares are kept in 0..1 and shown in percent (``unit`` '%').
+    Shares are stored as 0..1 and shown in percent (``unit`` '%').
     """
 
     key: str
@@ -53,7 +53,7 @@ def _check_hypotheses(hypotheses: Tensor) -> None:
 
 
 def _joint_mask(joints: tuple[int, ...], distances: Tensor) -> Tensor:
-    """1 for the joints that count, 0 for the others (J,): a product keeps the memory layout, an index would not."""
+    """(J,): 1 for the joints that count, 0 for the others. A product keeps the memory layout; indexing would not."""
     mask = distances.new_zeros(distances.shape[-1])
     mask[list(joints)] = 1
     return mask
@@ -61,7 +61,7 @@ def _joint_mask(joints: tuple[int, ...], distances: Tensor) -> Tensor:
 
 def _lengths(vectors: Tensor) -> Tensor:
     """Euclidean length (...) of vectors (..., 3), which are overwritten."""
-    # Written out: along so short an axis torch's sum is an order of magnitude slower.
+    # Written out, because torch's sum is ten times slower along such a short axis.
     x, y, z = vectors.square_().unbind(-1)
     return (x + y).add_(z).sqrt_()
 
@@ -100,7 +100,7 @@ def pck(poses: Tensor, truth: Tensor, skeleton: Skeleton, threshold_mm: float = 
 
 
 def worst_joint(distances: Tensor, skeleton: Skeleton) -> Tensor:
-    """Largest distance (...) over the skeleton's CPS joints of (..., J): all that CPS needs to know of a pose."""
+    """Largest distance (...) over the skeleton's CPS joints, from (..., J): all that CPS needs."""
     return (distances * _joint_mask(skeleton.cps_joints, distances)).amax(-1)
 
 
@@ -108,7 +108,7 @@ def cps_from_worst(worst_mm: Tensor) -> Tensor:
     """Correct-poses score (...) from the largest joint distance after similarity alignment, 0 .. 299 mm.
 
     A pose is correct at threshold th if that distance is below th; the score is the trapezoid rule over th = 1, 2,
-    .. 300 mm (Wandt et al. 2021). A perfect pose therefore scores 299, not 300; the literature's numbers share this.
+    .. 300 mm (Wandt et al. 2021). A perfect pose therefore scores 299, not 300, as in the literature.
     """
     first_correct = worst_mm.floor() + 1
     score = CPS_MAX_MM + 0.5 - first_correct
@@ -119,7 +119,7 @@ def cps_from_worst(worst_mm: Tensor) -> Tensor:
 def cps_curve(scores: np.ndarray) -> np.ndarray:
     """Share of frames (300,) whose pose is correct at th = 1 .. 300 mm, from the frames' CPS (F,).
 
-    The trapezoid rule over it gives the mean of the scores back.
+    The trapezoid rule over this curve gives the mean of the scores again.
     """
     scores = np.asarray(scores, dtype=np.float64)
     first_correct = np.where(scores > CPS_MAX_MM - 1.25, 1, CPS_MAX_MM + 0.5 - scores).astype(np.int64)
@@ -128,7 +128,7 @@ def cps_curve(scores: np.ndarray) -> np.ndarray:
 
 
 def cps(poses: Tensor, truth: Tensor, skeleton: Skeleton) -> Tensor:
-    """Correct-poses score (...) of poses against the truth; over hypotheses the literature takes the maximum."""
+    """Correct-poses score (...) of poses against the truth; the literature takes the maximum over hypotheses."""
     _check_skeleton(poses, skeleton)
     return cps_from_worst(worst_joint(joint_distances(similarity_align(poses, truth), truth), skeleton))
 
@@ -164,10 +164,10 @@ def pose_scores(poses: Tensor, truth: Tensor, skeleton: Skeleton) -> dict[str, T
 
 
 def lower_median(values: Tensor, dim: int = -1) -> Tensor:
-    """torch.median's median along an axis: the lower middle one, so the 100th smallest of 200."""
+    """The median along an axis as torch.median has it: the lower middle value, such as the 100th smallest of 200."""
     if values.device.type != "cpu":
         return values.median(dim).values
-    # numpy's selection runs along contiguous hypotheses a few times faster than torch's.
+    # numpy's selection is a few times faster than torch's along contiguous hypotheses.
     array = values.detach().movedim(dim, -1).numpy()
     middle = (array.shape[-1] - 1) // 2
     return torch.from_numpy(np.partition(array, middle, axis=-1)[..., middle])
@@ -181,7 +181,7 @@ def reduce_hypotheses(scores: Tensor, *, higher_is_better: bool) -> dict[str, Te
 
 
 def best_so_far(errors: Tensor) -> Tensor:
-    """Error (B, H) of the best of the first 1, 2, .. H hypotheses, in their own order."""
+    """Error (B, H) of the best of the first 1, 2, .. H hypotheses, in their order."""
     return errors.cummin(-1).values
 
 
@@ -201,9 +201,9 @@ def spread(hypotheses: Tensor) -> Tensor:
 
 
 def truth_ranks(hypotheses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Hypotheses strictly closer to, and strictly farther from, the median pose than the truth is: two (B, J) counts.
+    """How many hypotheses are strictly closer to, and how many strictly farther from, the median pose than the truth.
 
-    ``hypotheses`` (B, H, J, 3), ``truth`` (B, J, 3).
+    ``hypotheses`` (B, H, J, 3), ``truth`` (B, J, 3); returns two counts (B, J).
     """
     centre = median_pose(hypotheses)
     distances = joint_distances(hypotheses, centre[:, None])  # (B, H, J)
@@ -214,7 +214,7 @@ def truth_ranks(hypotheses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 def truth_quantile(hypotheses: Tensor, truth: Tensor) -> Tensor:
     """Share (B, J) of hypotheses farther from the per-axis median pose than the truth is.
 
-    The literature calls its average 'ECE', but it is no calibration error: 0.5 is what an ideal sampler gives on
-    average, and 0 and 1 stand for over- and underconfidence. A real one is in :mod:`utils.evaluation.calibration`.
+    The literature calls its average 'ECE', but it is no calibration error: an ideal sampler gives 0.5 on average, an
+    overconfident one less, an underconfident one more. :mod:`utils.evaluation.calibration` has a calibration error.
     """
     return truth_ranks(hypotheses, truth)[1] / hypotheses.shape[1]

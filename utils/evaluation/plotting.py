@@ -58,17 +58,19 @@ def _limb_colour(bone: tuple[int, int], skeleton: Skeleton) -> str:
 def _draw_poses(
     axes: "Axes", poses: np.ndarray, skeleton: Skeleton, *, colour: str | None, alpha: float, width: float
 ) -> None:
-    """Draw poses (P, J, 2) as bones; one line collection, however many there are."""
+    """Draw poses (P, J, 2) as bones, all in one line collection."""
     from matplotlib.collections import LineCollection
 
     segments = np.stack([poses[:, list(bone)] for bone in skeleton.bones], axis=1)  # (P, bones, 2, 2)
     colours = [colour or _limb_colour(bone, skeleton) for bone in skeleton.bones] * len(poses)
-    lines = LineCollection(segments.reshape(-1, 2, 2), colors=colours, alpha=alpha, linewidths=width, capstyle="round")
+    lines = LineCollection(
+        list(segments.reshape(-1, 2, 2)), colors=colours, alpha=alpha, linewidths=width, capstyle="round"
+    )
     axes.add_collection(lines)
 
 
 def _chosen(hypotheses: np.ndarray, most: int) -> np.ndarray:
-    """At most ``most`` hypotheses, spread evenly over their own order."""
+    """At most ``most`` hypotheses, evenly spaced in their order."""
     return hypotheses[np.linspace(0, len(hypotheses) - 1, min(most, len(hypotheses))).round().astype(int)]
 
 
@@ -92,9 +94,9 @@ def _draw_view(axes: "Axes", sample: PictureSample, skeleton: Skeleton, view: tu
 def plot_hypotheses(
     path: str | Path, samples: Sequence[PictureSample], skeleton: Skeleton, *, max_hypotheses: int = 40
 ) -> Path:
-    """One row a frame: summed heatmaps (where given), front and side view of hypotheses against the truth.
+    """One row per frame: summed heatmaps (where given), front and side view of hypotheses against the truth.
 
-    Limbs of hypotheses are coloured by side; the truth is black. Raises ValueError without samples, DiffPoseError when
+    Limbs of hypotheses are coloured by side; the truth is black. Raises ValueError without samples, DiffPoseError if
     the file can't be written.
     """
     from matplotlib.lines import Line2D
@@ -132,7 +134,7 @@ def plot_hypotheses(
 
 
 def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
-    """Error of the best of the first N hypotheses over N: MPJPE and PA-MPJPE, one colour a split."""
+    """Error of the best of the first N hypotheses over N: MPJPE and PA-MPJPE, one colour per split."""
     figure = _figure(8.5, 3.8)
     panels = figure.subplots(1, 2)
     for axes, (key, label) in zip(panels, (("mpjpe", "MPJPE"), ("pa_mpjpe", "PA-MPJPE")), strict=True):
@@ -158,15 +160,15 @@ def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
 
 
 def plot_calibration(path: str | Path, results: Sequence[SplitResult]) -> Path | None:
-    """Reliability curves: nominal level against the share of frames whose truth lies within; None if there are none."""
-    results = [result for result in results if result.calibration is not None]
-    if not results:
+    """Reliability curves: the share of frames whose truth lies within each nominal level; None if there are none."""
+    curves = [(result, result.calibration) for result in results if result.calibration is not None]
+    if not curves:
         return None
     figure = _figure(4.6, 4.6)
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], color="0.6", linestyle="--", linewidth=1, label="ideal")
-    for i, result in enumerate(results):
-        calibration, colour = result.calibration, SPLIT_COLOURS[i % len(SPLIT_COLOURS)]
+    for i, (result, calibration) in enumerate(curves):
+        colour = SPLIT_COLOURS[i % len(SPLIT_COLOURS)]
         levels = 100 * np.array(calibration.levels)
         per_joint = 100 * np.array(calibration.observed_per_joint)
         axes.fill_between(levels, per_joint.min(0), per_joint.max(0), color=colour, alpha=0.12, linewidth=0)

@@ -1,4 +1,4 @@
-"""``predictions.h5``: sample once, score as often as you like; other methods' predictions can be scored too.
+"""``predictions.h5``: sample once, score as often as you like; predictions of other methods can be scored too.
 
 Layout, all under ``/predictions``:
 
@@ -28,7 +28,7 @@ GROUP = "predictions"
 FRAME = "root-centred, x right, y up, z towards the camera"
 POSES_PER_HDF5_CHUNK = 256
 OPTIONAL_POSES = ("z0", "gt_mm")
-# What a file of anyone's may ask to be read: frames, numbers a frame, bytes a chunk.
+# The most that is read of any file: frames, numbers per frame, bytes per chunk.
 MAX_FRAMES, MAX_NUMBERS, MAX_CHUNK = 20_000_000, 2**25, 2**28
 
 
@@ -77,7 +77,7 @@ class PredictionWriter:
         for column, key in (("hypotheses", "hypotheses_mm"), ("z0", "z0_mm"), ("gt_mm", "gt_mm")):
             if batch.get(key) is not None:
                 columns[column] = torch.as_tensor(batch[key]).detach().float().cpu().numpy()[valid]
-        group = self._file[GROUP]
+        group = self._opened()[GROUP]
         if not len(group):
             for name, values in columns.items():
                 per_chunk = max(1, POSES_PER_HDF5_CHUNK // (values.shape[1] if name == "hypotheses" else 1))
@@ -97,9 +97,14 @@ class PredictionWriter:
             group[name].resize(start + len(values), axis=0)
             group[name][start:] = values
 
+    def _opened(self) -> h5py.File:
+        if self._file is None:
+            raise ValueError("a PredictionWriter writes inside its with block only")
+        return self._file
+
     def __exit__(self, kind, error, trace) -> None:
         try:
-            self._file.close()
+            self._opened().close()
             if kind is None:
                 os.replace(self._partial, self._path)
         finally:
@@ -132,7 +137,7 @@ class PredictionFile:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Whatever h5py raises for a damaged file, as one line."""
+        """Turns whatever h5py raises for a damaged file into one line."""
         try:
             yield
         except DiffPoseError:
@@ -164,7 +169,7 @@ class PredictionFile:
                 f"{self._path}: hypotheses have {shape[2]} joints, this dataset has {joints} ({self._skeleton.name})"
             )
         if group["row"].ndim != 1 or group["row"].dtype.kind not in "iu":
-            raise DiffPoseError(f"{self._path}: '/{GROUP}/row' must be (N,) whole numbers, one a frame")
+            raise DiffPoseError(f"{self._path}: '/{GROUP}/row' must be (N,) whole numbers, one per frame")
         if len(shape) != 4 or shape[0] != frames or shape[1] < 1 or shape[2:] != (joints, 3):
             raise DiffPoseError(f"{self._path}: hypotheses must be ({frames}, H, {joints}, 3), got {shape}")
         for name in OPTIONAL_POSES:
@@ -177,7 +182,7 @@ class PredictionFile:
             )
 
     def _check_storage(self, group: h5py.Group, name: str) -> None:
-        """Refuse fields that lie in other files, hold no numbers, or whose reading would take memory without bound."""
+        """Refuse fields that are stored in other files, hold no numbers, or would take unbounded memory to read."""
         if name not in group:
             return
         where = f"{self._path}: '/{GROUP}/{name}'"
@@ -190,7 +195,7 @@ class PredictionFile:
             raise DiffPoseError(f"{where} is stored in another file: store the data in the file itself")
         chunk = np.prod(field.chunks or (1,), dtype=np.float64) * field.dtype.itemsize
         if len(field) > MAX_FRAMES or np.prod(field.shape[1:], dtype=np.float64) > MAX_NUMBERS or chunk > MAX_CHUNK:
-            raise DiffPoseError(f"{where} has shape {field.shape}, chunks {field.chunks}: more than is read")
+            raise DiffPoseError(f"{where} has shape {field.shape}, chunks {field.chunks}: more than is accepted")
 
     def _check_rows(self, num_rows: int | None) -> None:
         if not len(self.rows):
@@ -204,7 +209,7 @@ class PredictionFile:
             raise DiffPoseError(f"{self._path}: row {row} is out of range{limit}")
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Those of ``rows`` that have no prediction."""
+        """The rows among ``rows`` that have no prediction."""
         return np.setdiff1d(rows, self.rows)
 
     def batches(
@@ -214,16 +219,17 @@ class PredictionFile:
 
         Args:
             batch_size: frames held in memory at a time.
-            rows: (M,) score these rows only; all of the file's by default.
-            gt_mm: (M, J, 3) their truth. Without it the file's own ``gt_mm`` is used.
+            rows: (M,) the rows to score; by default all of the file's.
+            gt_mm: (M, J, 3) the truth of these rows. Without it the file's own ``gt_mm`` is used.
 
         Raises:
-            DiffPoseError: a pose that is not finite, no truth, or not one of ``rows`` in the file.
+            DiffPoseError: a pose is not finite, the truth is missing, or none of ``rows`` is in the file.
         """
-        wanted = np.arange(len(self.rows)) if rows is None else np.flatnonzero(np.isin(self.rows, rows))
+        scored = self.rows if rows is None else rows
+        wanted = np.flatnonzero(np.isin(self.rows, scored))
         if not len(wanted):
             raise DiffPoseError(f"{self._path}: none of its rows belongs to the split that is scored")
-        order = None if rows is None else np.argsort(rows)
+        order = np.argsort(scored)
         with self._open() as file:
             group = file[GROUP]
             if gt_mm is None and "gt_mm" not in group:
@@ -235,7 +241,7 @@ class PredictionFile:
                 if gt_mm is None:
                     batch["gt_mm"] = self._read(group, "gt_mm", chosen)
                 else:
-                    batch["gt_mm"] = gt_mm[order[np.searchsorted(rows, batch["row"], sorter=order)]]
+                    batch["gt_mm"] = gt_mm[order[np.searchsorted(scored, batch["row"], sorter=order)]]
                 yield batch
 
     def _read(self, group: h5py.Group, name: str, chosen: np.ndarray) -> np.ndarray:
@@ -252,5 +258,5 @@ class PredictionFile:
 
 
 def _text(value: object) -> object:
-    """An attribute, as text where it is bytes."""
+    """An attribute; bytes become text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

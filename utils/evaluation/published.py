@@ -1,4 +1,4 @@
-"""Published numbers on Human3.6M, to stand beside ours. Where the sources of one method disagree, both stand here.
+"""Published numbers on Human3.6M, shown beside ours. If the sources of one method disagree, both are listed.
 
 Best of 200 hypotheses, mm; H36M: every 64th video frame averaged over actions; H36MA (ambiguous frames): averaged over
 its frames. PCK in percent, CPS in mm.
@@ -12,7 +12,7 @@ RETRAINED = f"{CQF_HMR}, retrained by its authors"
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One method's numbers; None where the source gives none. Pairs are (MPJPE, PA-MPJPE)."""
+    """One method's numbers; None if the source gives none. Pairs are (MPJPE, PA-MPJPE)."""
 
     method: str
     h36m: tuple[float, float] | None

@@ -4,13 +4,13 @@
 
 * ``schema`` 'diffpose-report', ``version`` 1;
 * ``metrics``: list of {key, label, unit, higher_is_better}; shares (PCK) are stored in 0..1;
-* ``results``: one :class:`utils.evaluation.SplitResult` a split, field by field: ``info`` (split, dataset, source,
+* ``results``: one :class:`utils.evaluation.SplitResult` per split, field by field: ``info`` (split, dataset, source,
   is_human36m, stride, seed, weights, checkpoint, precision, notes), ``num_frames``, ``num_hypotheses``, ``averaging``,
   ``skeleton``, ``joints``, ``rows`` {row: {metric: value}}, ``groups`` {action: {num_frames, rows}}, ``subsets``
   {easy frames, hard frames: {num_frames, rows}} averaged by frame, ``missing_groups``, ``best_of_n`` {mpjpe, pa_mpjpe:
   H numbers}, ``calibration`` (or null), ``spread_mm`` (J x 3, or null), ``sharpness_mm`` (or null), ``cps_curve`` (300
   shares), ``skipped_rows``;
-* ``published``: only for Human3.6M: the literature's numbers that the text puts beside ours.
+* ``published``: for Human3.6M only, the literature's numbers that the text shows beside ours.
 
 No number in it is NaN or infinite.
 """
@@ -56,20 +56,20 @@ ROW_LABELS = {
 
 
 def comparability_notice(info: SplitInfo) -> str:
-    """What must be said of data in Human3.6M's schema that is not Human3.6M; '' where nothing must."""
+    """A warning for data in Human3.6M's schema that is not Human3.6M; '' if none is needed."""
     if info.source.lower().startswith("synthetic"):
         return SYNTHETIC_NOTICE
     return FOREIGN_NOTICE if info.dataset == "h36m" and not info.is_human36m else ""
 
 
 def row_label(row: str, num_hypotheses: int) -> tuple[str, str]:
-    """What a row is called, and its kind: oracle, statistic, usable or blind, as KINDS explains them."""
+    """A row's label, and its kind: oracle, statistic, usable or blind, as KINDS explains them."""
     label, kind = ROW_LABELS.get(row, (row.replace("_", " "), "usable"))
     return label.format(n=num_hypotheses), kind
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    """Columns padded to their widest cell: the first to the left, the others to the right."""
+    """Columns padded to their widest cell: the first aligned left, the others right."""
     widths = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head))]
 
     def row(cells: Sequence[str]) -> str:
@@ -167,8 +167,9 @@ def published_table(results: Sequence[SplitResult]) -> list[str]:
         return []
 
     def errors(result: SplitResult | None, row: str) -> tuple[float, float] | None:
-        scores = result.rows.get(row) if result else None
-        return scores and (scores["mpjpe"], scores["pa_mpjpe"])
+        if result is None or row not in result.rows:
+            return None
+        return result.rows[row]["mpjpe"], result.rows[row]["pa_mpjpe"]
 
     lines = [
         [p.method, *map(_pair, (p.h36m, p.h36m_zero_noise, p.hard)), f"{p.hard_pck:.1f}", f"{p.hard_cps:.1f}", p.source]
@@ -200,7 +201,7 @@ def published_table(results: Sequence[SplitResult]) -> list[str]:
 
 
 def format_report(results: Sequence[SplitResult]) -> str:
-    """The whole report as text: a table a split, its actions, its calibration, and published numbers if they apply."""
+    """The whole report as text: per split a table, its actions and its calibration; published numbers if they apply."""
     blocks = []
     for result in results:
         blocks.append([*_header(result), "", *_main_table(result), *KINDS])
@@ -228,7 +229,7 @@ def report_dict(results: Sequence[SplitResult]) -> dict:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one step: it is whole or not there. Raises DiffPoseError when the folder can't be written."""
+    """Write a file whole or not at all. Raises DiffPoseError if the folder can't be written."""
     with written_in_one_step(path) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Scoring of sampled hypotheses: one loop for every split and every source of predictions.
 
-Numbers of three kinds are kept apart: *oracle* ones (best, worst, median, mean of the errors) need the truth; *usable*
-ones score a single pose that was made of the hypotheses without the truth; *blind* ones never saw the image.
+Three kinds of numbers are kept apart: *oracle* ones (best, worst, median, mean of the errors) need the truth; *usable*
+ones score a single pose made from the hypotheses without the truth; *blind* ones never saw the image.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ def _check_finite(name: str, poses: Tensor, rows: np.ndarray, split: str) -> Non
 
 @dataclass(frozen=True)
 class _Frames:
-    """The usable frames of a batch on one device; ``skipped`` are the row numbers of the others."""
+    """The usable frames of a batch, on one device; ``skipped`` has the row numbers of the others."""
 
     rows: np.ndarray
     poses: dict[str, Tensor]
@@ -89,7 +89,7 @@ def _score(
 
 
 def _collect(totals: Totals | None, skipped: list[int], processes: Processes) -> tuple[Totals | None, list[int]]:
-    """All processes' frames and skipped rows on the main process, its own on the others."""
+    """The frames and skipped rows of all processes in the main one; in the others, their own."""
     collected = processes.gather((totals, skipped))
     if not processes.is_main:
         return totals, skipped
@@ -118,24 +118,24 @@ def evaluate(
     Args:
         batches: dicts with ``row`` (B,), ``hypotheses_mm`` (B, H, J, 3), ``gt_mm`` (B, J, 3), optionally ``z0_mm``
             (B, J, 3) or None, ``heatmap`` (B, 16, 64, 64) and ``valid`` (B,) bool: rows that are not valid are left out
-            and listed as skipped.
-            Poses are root-centred, mm, evaluation frame; tensors of any device, or arrays.
+            and listed as skipped. Poses are root-centred, mm, evaluation frame: tensors on any device, or arrays.
         groups: row -> action (or TS1..TS6); without it all frames form one group.
         averaging: 'by action': each metric over a group's frames, then over the groups present; or 'by frame'.
-        expected_groups: groups that should be there; those without a frame are reported by name.
-        subsets: name -> rows of the file; each part's averages over frames are reported as well.
+        expected_groups: groups that should occur; those without a frame are reported by name.
+        subsets: name -> rows of the file; the averages over each part's frames are reported as well.
         blind: adds the image-blind rows.
-        estimators: key -> rule of utils.evaluation.consensus that makes one usable pose; the mean pose by default.
-        skipped_rows: rows that the caller already left out.
-        processes: those that each score a part of the split; the main one alone gets the result, the others None.
+        estimators: key -> rule of utils.evaluation.consensus that makes one usable pose; by default the mean pose.
+        skipped_rows: rows that the caller has already left out.
+        processes: each scores a part of the split; the main one gets the result, the others None.
 
     Raises:
-        DiffPoseError: no frame, a pose that is not finite, or a row that no group is known for.
+        DiffPoseError: no frame, a pose that is not finite, or a row whose group is unknown.
         ValueError: shapes that do not fit, or an unknown averaging.
     """
     if averaging not in (BY_ACTION, BY_FRAME):
         raise ValueError(f"averaging is '{BY_ACTION}' or '{BY_FRAME}', not '{averaging}'")
-    totals, skipped = None, [int(row) for row in skipped_rows]
+    totals: Totals | None = None
+    skipped = [int(row) for row in skipped_rows]
     for batch in batches:
         frames = _usable_frames(batch, info.split)
         skipped += frames.skipped

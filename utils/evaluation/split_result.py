@@ -10,7 +10,7 @@ BY_FRAME = "by frame"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """Where a split's numbers come from: everything that must stand beside them.
+    """Where a split's numbers come from: what has to be reported beside them.
 
     ``source`` is the data file's own statement (the benchmark's begins with 'synthetic'); ``is_human36m`` allows the
     comparison with published numbers; ``stride`` is the step between evaluated rows of the file's test table.
@@ -47,10 +47,10 @@ class SplitResult:
         skeleton, joints: the joint set's name and its joints in order.
         rows: row of the table -> metric key -> average.
         groups: action -> its own averages; ``missing_groups`` names the expected ones without a frame.
-        subsets: name of a part of the frames -> averages over its frames (easy and hard ones, say).
-        best_of_n: 'mpjpe', 'pa_mpjpe' -> H averages, of the best of the first 1 .. H hypotheses.
-        calibration: None for fewer than two hypotheses; like the spread, averaged over frames.
-        spread_mm: (J, 3) standard deviation over hypotheses per joint and axis, mean over frames; None likewise.
+        subsets: name of a part of the frames, such as the easy ones -> averages over its frames.
+        best_of_n: 'mpjpe', 'pa_mpjpe' -> H averages: error of the best of the first 1 .. H hypotheses.
+        calibration: averaged over frames, like the spread; both are None for fewer than two hypotheses.
+        spread_mm: (J, 3) standard deviation over hypotheses per joint and axis, mean over frames.
         sharpness_mm: mean over frames and non-root joints of the spread's length, sqrt(sd_x^2 + sd_y^2 + sd_z^2).
         cps_curve: share of frames whose best hypothesis is correct at 1 .. 300 mm.
         skipped_rows: row numbers left out because their data could not be used.

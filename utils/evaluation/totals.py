@@ -1,4 +1,4 @@
-"""What the scoring loop keeps of the frames it has seen, and the averages made of it."""
+"""What the scoring loop keeps of the frames it has seen, and the averages made from that."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from utils.skeleton import Skeleton
 
 @dataclass
 class Totals:
-    """What the loop keeps: a few numbers a frame, and sums whose size depends on H, J and the groups only."""
+    """A few numbers per frame, and sums whose size depends only on H, J and the number of groups."""
 
     skeleton: Skeleton
     num_hypotheses: int
@@ -22,16 +22,16 @@ class Totals:
     groups: list[str] = field(default_factory=list)
     scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
     curves: dict[str, np.ndarray] = field(default_factory=dict)
-    spread: np.ndarray | float = 0.0
+    spread: np.ndarray = field(default_factory=lambda: np.zeros(()))
     sharpness: float = 0.0
 
-    def __post_init__(self):
-        many = self.num_hypotheses > 1
-        self.calibration = None
-        if many:
+    def __post_init__(self) -> None:
+        self.calibration: CalibrationCounter | None = None
+        if self.num_hypotheses > 1:
             self.calibration = CalibrationCounter(num_hypotheses=self.num_hypotheses, joints=self.skeleton.joints)
 
     def add(self, frames: FrameScores, rows: list[int], groups: list[str]) -> None:
+        """Add the scores of B frames: their row numbers, and the group of each."""
         self.rows += rows
         self.groups += groups
         for row, scores in frames.scores.items():
@@ -40,21 +40,21 @@ class Totals:
         for group in set(groups):
             mine = curves[[g == group for g in groups]].sum(0, dtype=np.float64)
             self.curves[group] = self.curves.get(group, 0.0) + mine
-        if self.calibration is not None:
+        if self.calibration is not None and frames.spread is not None:
             self.calibration.add(frames.closer, frames.farther)
             self.spread = self.spread + frames.spread.sum(0, dtype=np.float64)
             lengths = np.sqrt(np.square(frames.spread[:, 1:], dtype=np.float64).sum(-1))
             self.sharpness += float(lengths.mean(-1).sum())
 
     def merge(self, other: "Totals") -> None:
-        """Add the frames that another process has scored: those after this one's."""
+        """Add the frames that another process has scored; they follow this one's."""
         self.rows += other.rows
         self.groups += other.groups
         for row, parts in other.scores.items():
             self.scores.setdefault(row, []).extend(parts)
         for group, curve in other.curves.items():
             self.curves[group] = self.curves.get(group, 0.0) + curve
-        if self.calibration is not None:
+        if self.calibration is not None and other.calibration is not None:
             self.calibration.merge(other.calibration)
             self.spread = self.spread + other.spread
             self.sharpness += other.sharpness
@@ -81,8 +81,9 @@ def summarise(
     averaging: str,
     expected: Sequence[str],
     subsets: Mapping[str, Collection[int]],
-    skipped: list[int],
+    skipped: Sequence[int],
 ) -> SplitResult:
+    """The averages of a split; the arguments are those of :func:`utils.evaluation.evaluate`."""
     names = [name for name in dict.fromkeys([*expected, *sorted(set(totals.groups))]) if name in totals.curves]
     number = np.array([names.index(group) for group in totals.groups])
     frames_in = np.bincount(number, minlength=len(names))
