@@ -87,8 +87,9 @@ def measure(words: list[str]) -> None:
     parser.add_argument("file", type=Path, help="a benchmark or a wide world")
     parser.add_argument("--rows", type=int, default=20_000, help="training rows to compare, evenly spread")
     parser.add_argument("--queries", type=int, default=4_000, help="rows whose nearest is looked for")
-    arguments = parser.parse_args(words)
-    print(describe_variety(arguments.file, rows=arguments.rows, queries=arguments.queries))
+    parser.add_argument("--episodes", type=int, default=0, help="compare so many episodes, evenly spread (0: all)")
+    asked = parser.parse_args(words)
+    print(describe_variety(asked.file, rows=asked.rows, queries=asked.queries, episodes=asked.episodes))
 
 
 COMMANDS = {"wide": make_wide, "measure": measure}

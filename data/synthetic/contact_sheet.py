@@ -68,6 +68,7 @@ def save_wide_sheet(path: str | Path, *, seed: int = 0, count: int = 60) -> Path
     from data.synthetic.bodies import random_body
     from data.synthetic.bones import turned
     from data.synthetic.families import FAMILIES, draw_pose
+    from data.synthetic.occlusion import add_extremities
     from data.synthetic.wide_cameras import draw_cameras
 
     rng = np.random.default_rng([seed, 60])
@@ -78,12 +79,16 @@ def save_wide_sheet(path: str | Path, *, seed: int = 0, count: int = 60) -> Path
         parts.append(draw_pose(rng, random_body(rng, poses), poses, name)[0])
     joints = turned(np.concatenate(parts), rng.uniform(0, 2 * np.pi, count))
     cameras: RowCameras = draw_cameras(joints, rng)
-    pixels = cameras.project(cameras.to_camera(joints))
+    pixels = cameras.project(cameras.to_camera(add_extremities(joints)))
     columns = 12
     figure, grid = pyplot.subplots(-(-count // columns), columns, figsize=(15, 1.75 * -(-count // columns)))
     labels = [name for name, part in zip(names, parts, strict=True) for _ in part]
     for axes, points, label in zip(grid.flat, pixels, labels, strict=False):
-        draw_skeleton(axes, points)
+        draw_skeleton(axes, points[:17])
+        for side, joint, tip in (("right", 3, 19), ("left", 6, 20), ("left", 13, 17), ("right", 16, 18)):
+            axes.plot(*points[[joint, tip]].T, color=COLOURS[side], linewidth=2, solid_capstyle="round")
+        face = pyplot.Circle(points[9:11].mean(axis=0), 0.75 * np.linalg.norm(points[10] - points[9]), color="#bbbbbb")
+        axes.add_patch(face)
         low, high = points.min(axis=0), points.max(axis=0)
         middle, half = (low + high) / 2, 0.6 * (high - low).max()
         axes.set_xlim(middle[0] - half, middle[0] + half)

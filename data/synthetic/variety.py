@@ -74,10 +74,21 @@ class Poses:
         world = np.einsum("fij,fkj->fki", np.swapaxes(self.rotation, 1, 2), camera_mm)
         self.world = without_heading(world)
 
+    def keep(self, which: np.ndarray) -> None:
+        """Keep the rows that ``which`` (N,) marks."""
+        for name in ("world", "episode", "family", "rotation"):
+            setattr(self, name, getattr(self, name)[which])
 
-def measure_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_000) -> dict:
-    """Medians of the distance to the nearest pose of another episode, mm: ``all`` and by family; camera averages."""
+
+def measure_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_000, episodes: int = 0) -> dict:
+    """Medians of the distance to the nearest pose of another episode, mm: ``all`` and by family; camera averages.
+
+    The more episodes, the nearer the nearest: ``episodes`` compares no more than so many, evenly spread (0: all).
+    """
     poses = Poses(Path(path), rows)
+    numbers = np.unique(poses.episode)
+    if 0 < episodes < len(numbers):
+        poses.keep(np.isin(poses.episode, numbers[np.linspace(0, len(numbers) - 1, episodes).round().astype(int)]))
     if len(np.unique(poses.episode)) < 40:
         raise DiffPoseError(f"{path}: too few episodes to compare: at least 40 are needed")
     chosen = np.unique(np.linspace(0, len(poses.world) - 1, min(queries, len(poses.world))).astype(int))
@@ -94,9 +105,9 @@ def measure_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_00
     }
 
 
-def describe_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_000) -> str:
+def describe_variety(path: str | Path, *, rows: int = 20_000, queries: int = 4_000, episodes: int = 0) -> str:
     """The measures of :func:`measure_variety` as text."""
-    found = measure_variety(path, rows=rows, queries=queries)
+    found = measure_variety(path, rows=rows, queries=queries, episodes=episodes)
     lines = [
         f"{path} (synthetic): {found['rows']} rows of {found['episodes']} episodes",
         f"nearest pose of another episode, headings removed: {found['all']:.1f} mm (median over rows)",

@@ -165,6 +165,7 @@ def test_variety_of_a_benchmark(tmp_path):
     assert "rows of 150 episodes" in text
     assert "cameras' pitch: 7.7 +- 0.4 degrees down (7 to 8)" in text
     assert "Walking" in text
+    assert "of 75 episodes" in describe_variety(path, rows=601, queries=200, episodes=75)
     build(path, BuildParameters(30, 4, 0), workers=1, show_progress=False)
     with pytest.raises(DiffPoseError, match="too few episodes"):
         describe_variety(path)
