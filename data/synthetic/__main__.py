@@ -81,14 +81,18 @@ def make_wide(words: list[str]) -> None:
 
 def measure(words: list[str]) -> None:
     """``measure``: how far poses lie from their nearest in other episodes, by family; averages of the cameras."""
-    from data.synthetic.variety import describe_variety
+    from data.synthetic.variety import describe_nearest, describe_variety
 
     parser = argparse.ArgumentParser(prog="python -m data.synthetic measure", description=measure.__doc__)
     parser.add_argument("file", type=Path, help="a benchmark or a wide world")
     parser.add_argument("--rows", type=int, default=20_000, help="training rows to compare, evenly spread")
     parser.add_argument("--queries", type=int, default=4_000, help="rows whose nearest is looked for")
     parser.add_argument("--episodes", type=int, default=0, help="compare so many episodes, evenly spread (0: all)")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="how near the rows come to another file's poses")
     asked = parser.parse_args(words)
+    if asked.to is not None:
+        print(describe_nearest(asked.file, asked.to, rows=asked.rows, queries=asked.queries))
+        return
     print(describe_variety(asked.file, rows=asked.rows, queries=asked.queries, episodes=asked.episodes))
 
 

@@ -6,6 +6,7 @@ and right are equal. The benchmark's seven subjects never change; :func:`random_
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,8 @@ def random_body(rng: np.random.Generator, count: int | None = None) -> Body:
         change = np.clip(build[part] + rng.normal(0.0, own, count), -0.22, 0.30)
         segments[name] = share * stature * (1.0 + change)
     girth = np.clip(np.exp(rng.normal(0.0, 0.13, count)), *GIRTH_LIMITS)
-    return Body(name="random", stature=stature, segments=segments, girth=girth, definition=draw_definition(rng, count))
+    measures: dict[str, Any] = {"stature": stature, "segments": segments, "girth": girth}  # numbers, or arrays (count,)
+    return Body(name="random", **measures, definition=draw_definition(rng, count))
 
 
 def body_from_joints(joints_mm: np.ndarray, *, name: str = "mocap", girth: float = 1.0) -> Body:

@@ -110,10 +110,10 @@ def plan_tasks(split: str, rows: int) -> list[Task]:
     A task holds all four cameras of a take when they are short, so that its motions are made once.
     """
     takes: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
-    for *take, cam, count in plan_sequences(split, rows):
-        takes.setdefault(tuple(take), []).append((cam, count))
+    for subject, action, subaction, cam, count in plan_sequences(split, rows):
+        takes.setdefault((subject, action, subaction), []).append((cam, count))
     tasks, number = [], 0
-    for take, views in takes.items():
+    for (subject, action, subaction), views in takes.items():
         longest = max(count for _, count in views)
         pieces = [
             Piece(cam, first, min(first + _ROWS_A_TASK, count))
@@ -121,7 +121,7 @@ def plan_tasks(split: str, rows: int) -> list[Task]:
             for first in range(0, count, _ROWS_A_TASK)
         ]
         together = [tuple(pieces)] if longest * len(views) <= _ROWS_A_TASK else [(piece,) for piece in pieces]
-        tasks += [Task(split, *take, number, chosen) for chosen in together]
+        tasks += [Task(split, subject, action, subaction, number, chosen) for chosen in together]
         number += -(-longest // EPISODE_ROWS)
     return tasks
 
@@ -155,7 +155,7 @@ def _simulate_piece(task: Task, piece: Piece, seed: int) -> dict[str, np.ndarray
         RowCameras.same(camera, len(rows)),
         subject_body(task.subject),
         _generator(seed, "rows", *take, piece.cam, piece.first),
-        scenes=[scenes[row // EPISODE_ROWS] for row in rows],
+        scenes=[scenes[row // EPISODE_ROWS] for row in range(piece.first, piece.last)],
     )
     columns["cam"] = np.full(len(rows), piece.cam)
     columns["frame_orig"] = (FRAME_STEP * rows + FRAME_STEP - 1).astype(np.int32)
@@ -174,7 +174,7 @@ def simulate_task(task: Task, seed: int) -> dict[str, np.ndarray]:
 
 def _encoded_task(task: Task, parameters: BuildParameters) -> dict:
     """The columns of a task with the heatmaps in their stored form."""
-    columns = simulate_task(task, parameters.seed)
+    columns: dict = simulate_task(task, parameters.seed)
     encode = partial(encode_heatmap, level=_COMPRESSION_LEVEL, compact=parameters.compact_form)
     columns["heatmap"] = [encode(heatmap) for heatmap in columns["heatmap"]]
     return columns

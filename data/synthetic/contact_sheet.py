@@ -87,7 +87,9 @@ def save_wide_sheet(path: str | Path, *, seed: int = 0, count: int = 60) -> Path
         draw_skeleton(axes, points[:17])
         for side, joint, tip in (("right", 3, 19), ("left", 6, 20), ("left", 13, 17), ("right", 16, 18)):
             axes.plot(*points[[joint, tip]].T, color=COLOURS[side], linewidth=2, solid_capstyle="round")
-        face = pyplot.Circle(points[9:11].mean(axis=0), 0.75 * np.linalg.norm(points[10] - points[9]), color="#bbbbbb")
+        face = pyplot.Circle(
+            points[9:11].mean(axis=0), 0.75 * float(np.linalg.norm(points[10] - points[9])), color="#bbbbbb"
+        )
         axes.add_patch(face)
         low, high = points.min(axis=0), points.max(axis=0)
         middle, half = (low + high) / 2, 0.6 * (high - low).max()

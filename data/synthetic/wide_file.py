@@ -67,7 +67,7 @@ def encoded_task(task: WideTask, parameters: WideParameters) -> dict:
     """The columns of a task with the heatmaps in their stored form. Depends on nothing but the task and the seed."""
     names = (task.split, task.subject, task.kind, str(task.first))
     rng = np.random.default_rng([parameters.seed, *(zlib.crc32(name.encode()) for name in ("wide", *names))])
-    columns = simulate_wide_task(task, rng, parameters.compact_form)
+    columns: dict = simulate_wide_task(task, rng, parameters.compact_form)
     columns["heatmap"] = [encode_heatmap(heatmap, level=_COMPRESSION_LEVEL) for heatmap in columns["heatmap"]]
     return columns
 

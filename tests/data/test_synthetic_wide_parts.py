@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from data.schema import ACTIONS
 from data.synthetic import embedded_detector
 from data.synthetic.actions import perform_at
 from data.synthetic.bodies import random_body, subject_body
@@ -13,7 +14,7 @@ from data.synthetic.cameras import CAMERAS, RowCameras
 from data.synthetic.contact_sheet import save_wide_sheet
 from data.synthetic.families import draw_pose
 from data.synthetic.occlusion import VISIBLE, Visibility
-from data.synthetic.variety import describe_variety, nearest_elsewhere, without_heading
+from data.synthetic.variety import describe_nearest, describe_variety, nearest_elsewhere, nearest_to, without_heading
 from data.synthetic.wide_cameras import (
     DISTANCE_LIMITS,
     PITCH_LIMITS,
@@ -165,6 +166,10 @@ def test_variety_of_a_benchmark(tmp_path):
     assert "rows of 150 episodes" in text
     assert "cameras' pitch: 7.7 +- 0.4 degrees down (7 to 8)" in text
     assert "Walking" in text
+    near = nearest_to(path, path, rows=601, queries=601)
+    assert near["all"] < 1e-3 < 20 < nearest_to(path, path, rows=40, queries=601)["all"]
+    assert set(near) == {"all", *ACTIONS}
+    assert "13 joints" in describe_nearest(path, path, rows=100, queries=50)
     assert "of 75 episodes" in describe_variety(path, rows=601, queries=200, episodes=75)
     build(path, BuildParameters(30, 4, 0), workers=1, show_progress=False)
     with pytest.raises(DiffPoseError, match="too few episodes"):
