@@ -14,6 +14,8 @@ from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 READ_AT_ONCE = 256
+# Lists of so many batches are joined at once: thousands of small blocks that stay would leave holes in the heap.
+JOINED_AT_ONCE = 64
 # Batches whose rows are copied to the device together.
 BATCHES_AT_ONCE = 512
 # Of a row whose maps are kept as they are; lists of cells are kept where they are smaller.
@@ -36,6 +38,7 @@ class ResidentRows:
     ) -> "ResidentRows":
         """Read every row. Raises DiffPoseError for a bad row, and when the device's memory does not hold them all."""
         parts: list[CellLists] = []
+        recent: list[CellLists] = []
         whole = None
         targets: list[Tensor] = []
         loader = make_loader(dataset, batch_size=READ_AT_ONCE, workers=workers)
@@ -45,12 +48,15 @@ class ResidentRows:
                 if not targets and CellLists.from_maps(maps).nbytes > maps.nbytes:
                     whole = torch.empty(len(dataset), *maps.shape[1:], dtype=maps.dtype, device=device)
                 if whole is None:
-                    parts.append(CellLists.from_maps(maps).to(device))
+                    recent.append(CellLists.from_maps(maps).to(device))
+                    if len(recent) == JOINED_AT_ONCE:
+                        parts.append(CellLists.joined(recent))
+                        recent = []
                 else:
                     start = sum(map(len, targets))
                     whole[start : start + len(maps)] = maps.to(device)
                 targets.append(batch["target_m"].to(device))
-            return cls(CellLists.joined(parts) if whole is None else whole, torch.cat(targets))
+            return cls(CellLists.joined(parts + recent) if whole is None else whole, torch.cat(targets))
         except (MemoryError, RuntimeError) as error:
             full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
             if not full:  # of a CPU, torch says it in no type of its own

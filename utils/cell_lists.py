@@ -37,21 +37,24 @@ class CellLists:
     @classmethod
     def from_maps(cls, heatmaps: Tensor) -> "CellLists":
         """From maps (R, J, 64, 64). Raises ValueError if a map has no positive cell."""
-        weights = heatmaps.flatten(2).float().clamp(min=0)
-        positive = weights > 0
-        counts = positive.sum(-1).flatten()
+        flat = heatmaps.reshape(-1, HEATMAP_SIZE**2)  # one row per map
+        places = _positive_places(flat)
+        maps, cells = places // HEATMAP_SIZE**2, places % HEATMAP_SIZE**2
+        counts = torch.bincount(maps, minlength=len(flat))
         if not bool(counts.all()):
             raise ValueError("a heatmap has no positive value")
         starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        _, _, cells = positive.nonzero(as_tuple=True)
-        first = weights.argmax(-1, keepdim=True)  # the first maximum, like argmax on a CPU and in numpy
-        before = (positive.cumsum(-1).gather(-1, first) - 1).flatten()
+        values = flat.reshape(-1)[places]
+        # Lists side by side, filled up with zeros: their running sums are those of the maps, to the bit.
+        within = torch.arange(len(places), device=places.device) - starts[maps]
+        padded = values.new_zeros(len(flat), int(counts.max()), dtype=torch.float32)
+        padded[maps, within] = values.float()
         return cls(
             cells=cells.to(torch.int16),
-            values=heatmaps.flatten(2)[positive],
-            cumulative=weights.cumsum(-1)[positive],
+            values=values,
+            cumulative=padded.cumsum(-1)[maps, within],
             starts=starts,
-            peaks=starts[:-1] + before,
+            peaks=starts[:-1] + padded.argmax(-1),  # the first maximum, like argmax on a CPU and in numpy
             items=torch.arange(len(heatmaps), device=heatmaps.device),
             num_joints=heatmaps.shape[1],
         )
@@ -122,3 +125,14 @@ class CellLists:
             above = self.cumulative[middle] > level
             low, high = torch.where(above, low, middle + 1), torch.where(above, middle, high)
         return self.cells[high].long(), self.values[high].float()
+
+
+def _positive_places(values: Tensor) -> Tensor:
+    """Places (N,) int64 of the positive numbers of a tensor, in the order of its memory."""
+    if values.dtype == torch.float16:
+        # Positive float16 numbers are those whose bits are positive integers up to infinity's: no conversion needed.
+        bits = values.contiguous().view(torch.int16)
+        positive = (bits > 0) & (bits <= 0x7C00)
+    else:
+        positive = values > 0
+    return positive.reshape(-1).nonzero().squeeze(1)
