@@ -32,6 +32,7 @@ def dataset(tmp_path, request):
 def test_batches_equal_those_that_are_read(dataset, workers, monkeypatch, request):
     monkeypatch.setattr("data.resident_rows.READ_AT_ONCE", 7)
     monkeypatch.setattr("data.resident_rows.BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr("data.resident_rows.JOINED_AT_ONCE", 2)
     rows = ResidentRows.read(dataset, "cpu", workers=workers, show_progress=False)
     assert rows.target_m.shape == (30, 16, 3)
     assert rows.maps.nbytes <= 30 * ROW_BYTES
