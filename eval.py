@@ -14,7 +14,8 @@ import torch
 from data.loader import lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
 from data.splits import SPLITS, evaluation_set, expected_actions, training_set
-from models.run import build_sampler, load_run
+from models import build_sampler
+from models.run import load_run
 from utils.config import Config, change_config, flatten_config, load_config
 from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script

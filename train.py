@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -19,9 +19,8 @@ from data.loader import SeededBatchSampler, lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
 from data.resident_rows import ResidentRows
 from data.splits import evaluation_set, training_set, validation_set
-from models import build_model
-from models.samplers import PoseSampler
-from models.trainer import StepResult, Trainer
+from models import build_model, build_sampler, build_trainer
+from models.trainer import StepResult, Trainer, TrainingBatch
 from utils.checkpoint import clean_up, load_training_state, save_atomic, save_training_state, training_states
 from utils.config import Config, dump_config, flatten_config, ignore_warning, load_config, print_warning, save_config
 from utils.distributed import Processes
@@ -99,13 +98,10 @@ class Validation:
 
         In process 0 only; empty in the others.
         """
-        test = self.config.test
-        sampler = PoseSampler(
-            self.model, num_hypotheses=self.config.train.validate_hypo, precision=test.precision, chunk=test.chunk
-        )
+        sampler = build_sampler(self.model, self.config, num_hypotheses=self.config.train.validate_hypo)
         loader = make_loader(
             self.dataset,
-            batch_size=test.batch_size_per_gpu,
+            batch_size=self.config.test.batch_size_per_gpu,
             rank=self.processes.rank,
             world_size=self.processes.world_size,
         )
@@ -129,6 +125,19 @@ def save(trainer: Trainer, folder: Path, *, milestone: str = "") -> None:
     if milestone:
         save_atomic(trainer.model_file(), folder / f"model-{milestone}.pt")
     save_training_state(trainer.state_dict(), folder, step=trainer.step, keep=trainer.config.train.keep)
+
+
+def evaluate_run(folder: Path, args: argparse.Namespace, processes: Processes) -> int:
+    """eval.py on the finished run, with as many processes as trained on this machine; returns its exit code."""
+    script = Path(__file__).resolve().with_name("eval.py")
+    start = [sys.executable]
+    if processes.on_this_machine > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes.on_this_machine}"]
+    options = ["--config", folder / "config.yaml", "--device", args.device, "--do_not_use_wandb"]
+    return subprocess.run([*start, script, *options], check=False).returncode
+
+
+# --- from data to new weights
 
 
 def training_batches(config: Config, dataset: PoseDataset, trainer: Trainer) -> Iterator[dict[str, torch.Tensor]]:
@@ -171,6 +180,46 @@ def training_batches(config: Config, dataset: PoseDataset, trainer: Trainer) -> 
     return batches
 
 
+def training_step(trainer: Trainer, batches: Iterator[TrainingBatch]) -> torch.Tensor:
+    """From batches to new weights: one step of the optimiser on the mean loss, which is returned, a scalar.
+
+    The batches are those of GRADIENT_ACCUMULATE_EVERY; every process has its own part of them.
+    """
+    losses = []
+    for inputs, target_m, draws in batches:
+        with trainer.autocast():
+            loss = trainer.model.loss(target_m, inputs, draws) / trainer.config.train.gradient_accumulate_every
+        trainer.scaler.scale(loss).backward()
+        losses.append(loss.detach())
+    loss = trainer.processes.average_gradients(trainer.model.parameters(), torch.stack(losses).sum())
+    trainer.move_weights()
+    return loss
+
+
+def fit(
+    trainer: Trainer,
+    batches: Iterator[dict[str, torch.Tensor]],
+    *,
+    after_step: Callable[[StepResult], bool | None],
+) -> None:
+    """Train until NUM_STEPS, or until ``after_step`` returns True in one of the processes.
+
+    ``batches`` yields dicts with target_m (B, J', 3) and heatmap (B, 16, 64, 64), as maps or cell lists, or pose_2d
+    (B, P), from the trainer's step on: this process's part of each global batch.
+    Raises DiffPoseError that names the step when the loss is not finite.
+    """
+    trainer.model.train()
+    step = trainer.recorded(training_step)
+    while trainer.step < trainer.config.train.num_steps:
+        rate = trainer.begin_step()  # the learning rate, and the seed of dropout
+        loss = step(trainer.next_batches(batches))  # batches -> loss -> gradients -> new weights
+        trainer.ema.update()
+        trainer.end_step(loss)
+        if trainer.processes.any(bool(after_step(StepResult(trainer.step, loss, rate)))):
+            break
+    trainer.check_losses()
+
+
 def train(config: Config, trainer: Trainer, dataset: PoseDataset, folder: Path, tracker: Tracker) -> bool:
     """Run the loop with its progress bar, logs, validations and checkpoints; False if it was asked to stop early."""
     settings = config.train
@@ -202,18 +251,8 @@ def train(config: Config, trainer: Trainer, dataset: PoseDataset, folder: Path, 
         return stop.asked
 
     with bar:
-        trainer.fit(training_batches(config, dataset, trainer), after_step=after_step)
+        fit(trainer, training_batches(config, dataset, trainer), after_step=after_step)
     return trainer.step >= settings.num_steps
-
-
-def evaluate_run(folder: Path, args: argparse.Namespace, processes: Processes) -> int:
-    """eval.py on the finished run, with as many processes as trained on this machine; returns its exit code."""
-    script = Path(__file__).resolve().with_name("eval.py")
-    start = [sys.executable]
-    if processes.on_this_machine > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes.on_this_machine}"]
-    options = ["--config", folder / "config.yaml", "--device", args.device, "--do_not_use_wandb"]
-    return subprocess.run([*start, script, *options], check=False).returncode
 
 
 def run(args: argparse.Namespace, config: Config, processes: Processes, device: torch.device) -> tuple[Path, bool]:
@@ -232,7 +271,8 @@ def run(args: argparse.Namespace, config: Config, processes: Processes, device: 
     name = args.run_name or tracker.run_id or f"{time.strftime('%Y%m%d-%H%M%S')}_seed{args.seed}"
     folder = Path(f"{config.output_dir}_{name}")
     torch.manual_seed(seed_of(args.seed, "weights"))
-    trainer = Trainer(build_model(config).to(device), config, seed=args.seed, processes=processes)
+    model = build_model(config).to(device)
+    trainer = build_trainer(model, config, seed=args.seed, processes=processes)
     resume(trainer, folder, wanted=args.resume)
     if processes.is_main:
         open_run_folder(config, name, resume=args.resume)

@@ -14,6 +14,7 @@ import torch
 
 from demo.detectors import Detector, NoPersonError, Person, Square, choose_detector
 from demo.images import read_image, to_rgb8
+from models import build_sampler
 from models.run import load_run
 from models.samplers import PoseSampler
 from utils.config import Config
@@ -142,10 +143,7 @@ class PoseEstimator:
             raise DiffPoseError(f"{num_hypotheses} hypotheses: it must be at least 1")
         chosen = choose_device(device)
         settings, model, _ = load_run(config or SHIPPED_RUN, checkpoint=checkpoint, device=chosen)
-        test = settings.test
-        sampler = PoseSampler(
-            model, num_hypotheses=num_hypotheses, precision=test.precision, chunk=test.chunk, zero_noise=False
-        )
+        sampler = build_sampler(model, settings, num_hypotheses=num_hypotheses, zero_noise=False)
         return cls(sampler, settings, detector=detector, seed=seed, height_cm=height_cm)
 
     @property

@@ -1,34 +1,17 @@
 """Joint candidates -> condition vectors: the embedding transformer, concatenation, and the plain 2D pose."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fast.attention import SelfAttention
-from models.fast.dropout import CheapDropout
-from models.fast.linear import Linear
-from models.heatmap_sampler import Candidates
+from models.candidates import Candidates, Draws, Poses2D, WholeHeatmaps
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 AXIS_WIDTH = 64
 WIDTH = 2 * AXIS_WIDTH
-
-
-@dataclass(frozen=True)
-class SharedInput:
-    """One condition input an item, shared by all hypotheses: whole heatmaps (B, J, 64, 64) or 2D poses (B, P)."""
-
-    values: Tensor
-
-    def __getitem__(self, items: slice) -> "SharedInput":
-        return SharedInput(self.values[items])
-
-    def rows(self) -> "SharedInput":
-        return self
 
 
 class ChannelEncoding(nn.Module):
@@ -72,11 +55,13 @@ class HeatmapEmbedding(nn.Module):
     """The embedding transformer: each joint's candidates become a token, 16 tokens become the condition.
 
     token_j = sum_i (W l_i e(x_i, y_i) + b) + joint embedding, with candidate positions (x_i, y_i) and likelihoods l_i.
-    The sum is linear, so W is applied once after it; and on the grid the sum is a likelihood-weighted histogram of
-    columns and rows times the 64 embeddings that exist on an axis.
+    The sum over candidates is linear, so W is applied once, after it. On the heatmap grid an axis has 64 different
+    positions only, so the sum is a likelihood-weighted histogram of columns and rows times their 64 embeddings.
 
-    ``pos_emb``: channel, sin or linear. ``drop_method``: any, uncertain or none: in training a joint's whole embedding
-    is zeroed with ``drop_prob``. ``per_joint_output`` (OLD): one Linear a token, summed, in place of one for all.
+    ``pos_emb``: channel, sin or linear. ``drop_method``: any, uncertain or none: in training the whole embedding of a
+    joint is zeroed with probability ``drop_prob``; with uncertain only of joints whose candidates are far apart.
+    ``per_joint_output`` (EXTRA.OLD): the same output layer for each token, summed, in place of one layer for all tokens
+    together.
     """
 
     def __init__(
@@ -108,28 +93,27 @@ class HeatmapEmbedding(nn.Module):
         self.transformer = None
         if use_transformer:
             layer = nn.TransformerEncoderLayer(WIDTH, 4, dim_feedforward=512, dropout=0.1, batch_first=True)
-            layer.self_attn = SelfAttention.around(layer.self_attn)
-            layer.linear1, layer.linear2 = Linear.around(layer.linear1), Linear.around(layer.linear2)
-            layer.dropout, layer.dropout1, layer.dropout2 = (CheapDropout(0.1) for _ in range(3))
             self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         # In every published state dict, used by none of its models.
         self.conf_out = nn.Linear(WIDTH, 1)
-        self.pos_out = Linear(WIDTH if per_joint_output else WIDTH * num_joints, NUM_HEATMAPS * condition_dim)
+        self.pos_out = nn.Linear(WIDTH if per_joint_output else WIDTH * num_joints, NUM_HEATMAPS * condition_dim)
 
-    def forward(self, candidates: Candidates | SharedInput, keep: Tensor | None = None) -> Tensor:
-        """Candidate rows (R, 1, J, S), or whole heatmaps (R, J, 64, 64), -> conditions (R, 16 * condition_dim).
+    @staticmethod
+    def undrawn(heatmaps: Tensor) -> WholeHeatmaps:
+        """What is embedded where no candidates are drawn: heatmaps (B, J, 64, 64) with all of their cells."""
+        return WholeHeatmaps(heatmaps)
 
-        ``keep``: (R, J), False where a joint's embedding is dropped.
+    def forward(self, candidates: Candidates | WholeHeatmaps, draws: Draws | None = None) -> Tensor:
+        """R rows of candidates for J joints -> conditions (R, 16 * condition_dim).
+
+        ``draws``: the random numbers of a training step, which decide the joints that are dropped; None drops none.
         """
-        if isinstance(candidates, SharedInput):
-            tokens, count = self._sum_of_map(candidates.values), HEATMAP_SIZE**2
-        else:
-            tokens, count = self._sum_of_candidates(candidates), candidates.cells.shape[-1]
-        tokens = tokens.to(self.pos_out.weight.dtype)
-        if keep is not None:
-            tokens = tokens * keep.unsqueeze(-1)
+        tokens = self._summed_embeddings(candidates).to(self.pos_out.weight.dtype)  # (R, J, 128)
+        if draws is not None and self.drop_method != "none":
+            tokens = tokens * self.kept_joints(candidates, draws).unsqueeze(-1)
         if self.pos_proj is not None:
-            tokens = F.linear(tokens, self.pos_proj.weight) + count * self.pos_proj.bias
+            # sum_i (W e_i + b) = W sum_i e_i + S b
+            tokens = F.linear(tokens, self.pos_proj.weight) + candidates.count * self.pos_proj.bias
         tokens = tokens + self.joint_embedding.weight
         if self.transformer is not None:
             tokens = self.transformer(tokens)
@@ -138,46 +122,28 @@ class HeatmapEmbedding(nn.Module):
             return F.linear(tokens.sum(1), self.pos_out.weight) + tokens.shape[1] * self.pos_out.bias
         return self.pos_out(tokens.flatten(1))
 
-    def kept_joints(self, candidates: Candidates | SharedInput, uniform: Tensor) -> Tensor:
-        """Which joints stay in a training step, (B, J), from ``uniform`` numbers (B, J)."""
-        keep = uniform >= self.drop_prob
+    def kept_joints(self, candidates: Candidates | WholeHeatmaps, draws: Draws) -> Tensor:
+        """Which joints of R rows keep their embedding in a training step, (R, J).
+
+        Raises DiffPoseError for DROP_METHOD uncertain without drawn candidates.
+        """
+        keep = draws.uniform("joint_drop", self.joint_embedding.num_embeddings) >= self.drop_prob
         if self.drop_method == "uncertain":
-            if isinstance(candidates, SharedInput):
-                raise DiffPoseError("DROP_METHOD uncertain needs drawn candidates: it can't go with FULL_HEATMAP")
-            spread = candidates.positions.flatten(3).std(dim=-1)[:, 0]  # (B, J)
-            keep = keep | (spread < 1.0)
+            keep = keep | (candidates.spread() < 1.0)
         return keep
 
-    def _sum_of_candidates(self, candidates: Candidates) -> Tensor:
-        """sum_i l_i e(x_i, y_i) for each joint: (R, 1, J, S) -> (R, J, 128)."""
-        cells = candidates.cells.squeeze(1)
-        weights = candidates.likelihood.squeeze(1)
+    def _summed_embeddings(self, candidates: Candidates | WholeHeatmaps) -> Tensor:
+        """sum_i l_i e(x_i, y_i) for each joint, (R, J, 128)."""
+        weights = candidates.weights
         if not self.scale_by_likelihood:
             weights = torch.ones_like(weights)
         if not candidates.on_grid:
-            x, y = candidates.positions.squeeze(1).unbind(-1)
-            encoded = self._encode(x, y)
+            x, y = candidates.positions.squeeze(1).unbind(-1)  # (R, J, S)
+            encoded = self._encode(x, y)  # (R, J, S, 128)
             return torch.einsum("rjs,rjsd->rjd", weights.to(encoded.dtype), encoded)
         if not self.separable:
-            table = self._cell_table(candidates.grid)
-            bags, samples = cells.flatten(0, 1), weights.flatten(0, 1).to(table.dtype)
-            summed = F.embedding_bag(bags, table, per_sample_weights=samples, mode="sum")
-            return summed.view(*cells.shape[:2], WIDTH)
-        # One histogram of columns and rows side by side: (R, J, 128).
-        histogram = weights.new_zeros(*weights.shape[:2], 2 * HEATMAP_SIZE)
-        histogram.scatter_add_(-1, cells % HEATMAP_SIZE, weights)
-        histogram.scatter_add_(-1, HEATMAP_SIZE + cells // HEATMAP_SIZE, weights)
-        return self._embed_axes(histogram, candidates.grid)
-
-    def _sum_of_map(self, heatmaps: Tensor) -> Tensor:
-        """The same with all 4096 cells as candidates: (R, J, 64, 64) -> (R, J, 128)."""
-        weights = heatmaps.float().clamp(min=0)
-        if not self.scale_by_likelihood:
-            weights = torch.ones_like(weights)
-        grid = torch.linspace(-1, 1, HEATMAP_SIZE, device=weights.device)
-        if not self.separable:
-            return weights.flatten(2) @ self._cell_table(grid).to(weights.dtype)
-        return self._embed_axes(torch.cat([weights.sum(2), weights.sum(3)], dim=-1), grid)
+            return candidates.sum_over_cells(self._cell_table(candidates.grid), weights)
+        return self._embed_axes(candidates.axis_histograms(weights), candidates.grid)
 
     def _embed_axes(self, histogram: Tensor, grid: Tensor) -> Tensor:
         """Weights of columns and rows (R, J, 64 + 64) -> (R, J, 128)."""
@@ -205,8 +171,8 @@ class CandidateConcatenation(nn.Module):
         super().__init__()
         self.with_likelihood = with_likelihood
 
-    def forward(self, candidates: Candidates) -> Tensor:
-        """Candidate rows (R, 1, J, S) -> (R, S * J * 2), or S * J * 3 with likelihoods."""
+    def forward(self, candidates: Candidates, draws: Draws | None = None) -> Tensor:
+        """Candidate rows (R, 1, J, S) -> (R, S * J * 2), or S * J * 3 with likelihoods. ``draws`` is not used."""
         numbers = candidates.positions
         if self.with_likelihood:
             numbers = torch.cat([numbers, candidates.likelihood.unsqueeze(-1)], dim=-1)
@@ -216,5 +182,11 @@ class CandidateConcatenation(nn.Module):
 class PoseCondition(nn.Module):
     """The normalised 2D pose itself, (R, P) -> (R, P)."""
 
-    def forward(self, pose: SharedInput) -> Tensor:
-        return pose.values
+    @staticmethod
+    def undrawn(poses: Tensor) -> Poses2D:
+        """What is embedded: the 2D poses (B, P) as they are."""
+        return Poses2D(poses)
+
+    def forward(self, poses: Poses2D, draws: Draws | None = None) -> Tensor:
+        """(R, P); ``draws`` is not used."""
+        return poses.values

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fast.linear import Linear
-
 HIDDEN = 1024
 
 
@@ -14,9 +12,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.l1 = Linear(width, width)
+        self.l1 = nn.Linear(width, width)
         self.bn1 = nn.BatchNorm1d(width)
-        self.l2 = Linear(width, width)
+        self.l2 = nn.Linear(width, width)
         self.bn2 = nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,29 +23,27 @@ class ResidualBlock(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Two residual blocks between an up- and a down-projection, on the concatenation of x_t, t and the condition.
-
-    For sampling see :class:`models.fast.packed.PackedDenoiser`.
-    """
+    """Two residual blocks between an up- and a down-projection, on the concatenation of x_t, t and the condition."""
 
     def __init__(self, *, pose_dim: int, condition_dim: int):
         super().__init__()
         self.parts = (pose_dim, 1, condition_dim)
-        self.upscale = Linear(sum(self.parts), HIDDEN)
+        self.upscale = nn.Linear(sum(self.parts), HIDDEN)
         self.res_pose1 = ResidualBlock(HIDDEN)
         self.res_pose2 = ResidualBlock(HIDDEN)
-        self.pose = Linear(HIDDEN, pose_dim)
+        self.pose = nn.Linear(HIDDEN, pose_dim)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """x_t (R, P), t (R,) integer steps, condition (R, C) -> (R, P)."""
-        return self.pose(self.res_pose2(self.res_pose1(self._upscaled(x, t.unsqueeze(-1).float(), condition))))
+        """x_t (..., P), t (...) integer steps, condition (..., C) -> (..., P)."""
+        hidden = self._upscaled(x, t.unsqueeze(-1).float(), condition)  # (..., 1024)
+        return self.pose(self.res_pose2(self.res_pose1(hidden)))
 
     def _upscaled(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """The first layer: (R, P), (R, 1), (R, C) -> (R, 1024)."""
+        """The first layer: (..., P), (..., 1), (..., C) -> (..., 1024); no activation follows it."""
         kind = x.device.type
         if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
             return self.upscale(torch.cat([x, t, condition], dim=-1))
-        # t itself stays in float32: bfloat16 has no integers above 256.
+        # In mixed precision the step's share stays in float32: bfloat16 has no integers above 256.
         weight_x, weight_t, weight_condition = self.upscale.weight.split(self.parts, dim=1)
         share = F.linear(condition, weight_condition, self.upscale.bias)
         return F.linear(x, weight_x) + share + (t * weight_t.squeeze(-1)).to(share.dtype)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.condition_embedding import HeatmapEmbedding, SharedInput
+from models.candidates import ConditionInput
 from models.denoiser import Denoiser, flatten_pose
-from models.heatmap_sampler import Candidates, HeatmapSampler
-from models.schedules import betas_for
+from models.heatmap_sampler import HeatmapSampler
+from models.schedules import cosine_betas
 from utils.cell_lists import CellLists
 from utils.randomness import StepDraws
 from utils.skeleton import Skeleton
@@ -20,6 +20,7 @@ class GaussianDiffusion(nn.Module):
 
     Poses inside are flattened (R, 3 J'), in metres times ``pose_scale``. ``heatmap_sampler`` is None when nothing is
     drawn (whole heatmaps, or 2D poses as the condition). ``sampleable``: every hypothesis gets its own candidate set.
+    models/reference.py shows the same for the main configuration, without the options.
     """
 
     def __init__(
@@ -32,7 +33,6 @@ class GaussianDiffusion(nn.Module):
         timesteps: int,
         objective: str = "pred_noise",
         loss_type: str = "l2",
-        schedule: str = "cosine",
         cosine_offset: float = 0.008,
         pose_scale: float = 1.0,
         noise_scale: float = 1.0,
@@ -49,7 +49,7 @@ class GaussianDiffusion(nn.Module):
         self.pose_scale = pose_scale
         self.noise_scale = noise_scale
         self.sampleable = sampleable
-        self._register_schedule(betas_for(schedule, timesteps, offset=cosine_offset))
+        self._register_schedule(cosine_betas(timesteps, offset=cosine_offset))
 
     def _register_schedule(self, betas: Tensor) -> None:
         """The published buffers, computed in float64 and stored in float32."""
@@ -79,18 +79,22 @@ class GaussianDiffusion(nn.Module):
 
     def draw_condition_input(
         self, inputs: Tensor | CellLists, num_hypotheses: int, draws, *, purpose: str = "candidates"
-    ) -> Candidates | SharedInput:
+    ) -> ConditionInput:
         """Heatmaps (B, 16, 64, 64), lists of their cells or 2D poses (B, P) -> what :meth:`condition` embeds.
 
-        One candidate set a hypothesis if ``sampleable``, else one an item. ``draws`` gives the uniform numbers.
+        One candidate set for each hypothesis if ``sampleable``, else one for each item. ``draws`` gives the uniform
+        numbers.
         """
         if self.heatmap_sampler is None:
-            return SharedInput(inputs)
+            return self.condition_emb.undrawn(inputs)
         return self.heatmap_sampler(inputs, num_hypotheses if self.sampleable else 1, draws, purpose=purpose)
 
-    def condition(self, condition_input: Candidates | SharedInput) -> Tensor:
-        """Condition vectors, one row a candidate set: (B * H, C), or (B, C) where hypotheses share one."""
-        return self.condition_emb(condition_input.rows())
+    def condition(self, condition_input: ConditionInput, draws: StepDraws | None = None) -> Tensor:
+        """Condition vectors, one row for each candidate set: (B * H, C), or (B, C) where hypotheses share one.
+
+        ``draws``: those of a training step, where joints may be dropped.
+        """
+        return self.condition_emb(condition_input.rows(), draws)
 
     # --- forward process and loss
 
@@ -102,12 +106,12 @@ class GaussianDiffusion(nn.Module):
         """Mean denoising loss (Ho et al. 2020, eq. 14, or on x_0) of a batch, a scalar.
 
         ``target_m``: poses in metres, (B, J', 3). ``inputs``: heatmaps (B, 16, 64, 64), lists of their cells or 2D
-        poses (B, P). t is uniform for each item.
+        poses (B, P). t is uniform for each item (Ho et al. 2020, algorithm 1).
         """
-        x_start = flatten_pose(target_m) * self.pose_scale
-        t = draws.integers("timestep", self.timesteps)
-        noise = draws.normal("noise", x_start.shape[-1])
-        condition = self._training_condition(inputs, draws)
+        x_start = flatten_pose(target_m) * self.pose_scale  # (B, 3 J')
+        t = draws.integers("timestep", self.timesteps)  # (B,)
+        noise = draws.normal("noise", x_start.shape[-1])  # (B, 3 J')
+        condition = self.condition(self.draw_condition_input(inputs, 1, draws), draws)  # (B, C)
         return self.losses(x_start, t, noise, condition).mean()
 
     def losses(self, x_start: Tensor, t: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
@@ -117,15 +121,17 @@ class GaussianDiffusion(nn.Module):
         distance = F.l1_loss if self.loss_type == "l1" else F.mse_loss
         return distance(output, wanted, reduction="none").mean(dim=-1) * self.p2_loss_weight[t]
 
-    def _training_condition(self, inputs: Tensor | CellLists, draws: StepDraws) -> Tensor:
-        candidates = self.draw_condition_input(inputs, 1, draws)
-        embedding = self.condition_emb
-        if not isinstance(embedding, HeatmapEmbedding) or embedding.drop_method == "none":
-            return self.condition(candidates)
-        keep = embedding.kept_joints(candidates, draws.uniform("joint_drop", inputs.shape[1]))
-        return embedding(candidates.rows(), keep)
-
     # --- reverse process
+
+    @property
+    def pose_dim(self) -> int:
+        """Numbers of a flattened pose, P = 3 J'."""
+        return self.denoise_fn.parts[0]
+
+    def denoise(self, x: Tensor, t: int, condition: Tensor) -> Tensor:
+        """The denoiser's output at step t: x_t (..., H, P), conditions (..., H or 1, C) -> (..., H, P)."""
+        steps = torch.full(x.shape[:-1], t, device=x.device)
+        return self.denoise_fn(x, steps, condition.expand(*x.shape[:-1], -1))
 
     def predict_start(self, x: Tensor, t: int, output: Tensor) -> Tensor:
         """x_0 from the denoiser's output at step t, clamped to +-3 m; all (R, P).

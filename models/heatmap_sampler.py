@@ -1,11 +1,11 @@
 """Heatmaps -> 2D joint candidates: cells drawn from each map, with the map's value there as their likelihood."""
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import singledispatchmethod
 
 import torch
 from torch import Tensor
 
+from models.candidates import Candidates, Draws, cell_xy
 from utils.cell_lists import CellLists
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS
@@ -15,77 +15,8 @@ ITEMS_AT_ONCE = 8
 NORM_METHODS = ("image", "image_half", "mean_std", "mean_std_per_sample", "none")
 
 
-class Draws(Protocol):
-    """Where uniform numbers come from: see :mod:`utils.randomness`."""
-
-    def uniform(self, purpose: str, *shape: int) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Joint candidates on the heatmap grid.
-
-    ``cells``: (B, H, J, S) int64, row-major cell numbers (column x = cell mod 64, row y = cell div 64).
-    ``likelihood``: (B, H, J, S) float32, the map's value at the cell.
-    ``center`` and ``scale``: normalised position = (cell's (x, y) - center) / scale; center broadcasts over
-    (B, H, J, S, 2), scale over (B, H, J, S, 1). ``on_grid``: center and scale are the same for everything, so there are
-    only 64 different positions on an axis.
-    """
-
-    cells: Tensor
-    likelihood: Tensor
-    center: Tensor
-    scale: Tensor
-    on_grid: bool
-
-    @property
-    def positions(self) -> Tensor:
-        """Normalised (x, y), (B, H, J, S, 2)."""
-        return (cell_xy(self.cells) - self.center) / self.scale
-
-    @property
-    def grid(self) -> Tensor:
-        """The 64 normalised positions of an axis, (64,); only for ``on_grid`` candidates."""
-        cells = torch.arange(HEATMAP_SIZE, device=self.cells.device, dtype=self.scale.dtype)
-        return (cells - self.center.flatten()[0]) / self.scale.flatten()[0]
-
-    def rows(self) -> "Candidates":
-        """Items and hypotheses as one leading axis: (B * H, 1, J, S)."""
-        batch, hypotheses = self.cells.shape[:2]
-        if self.on_grid:
-            center, scale = self.center, self.scale
-        else:
-            center, scale = (
-                stat.expand(batch, hypotheses, *stat.shape[2:]).flatten(0, 1).unsqueeze(1)
-                for stat in (self.center, self.scale)
-            )
-        return replace(
-            self,
-            cells=self.cells.flatten(0, 1).unsqueeze(1),
-            likelihood=self.likelihood.flatten(0, 1).unsqueeze(1),
-            center=center,
-            scale=scale,
-        )
-
-    def __getitem__(self, items: slice) -> "Candidates":
-        """Some of the items."""
-        shared = self.on_grid
-        return replace(
-            self,
-            cells=self.cells[items],
-            likelihood=self.likelihood[items],
-            center=self.center if shared else self.center[items],
-            scale=self.scale if shared else self.scale[items],
-        )
-
-
-def cell_xy(cells: Tensor) -> Tensor:
-    """Cell numbers (...) -> (column, row) as float32 (..., 2)."""
-    return torch.stack([cells % HEATMAP_SIZE, cells // HEATMAP_SIZE], dim=-1).float()
-
-
 class HeatmapSampler:
-    """Draws S candidates a joint from heatmaps.
+    """Draws S candidates for each joint from heatmaps.
 
     The map, clamped at 0 from below, is an unnormalised distribution over its 4096 cells: no threshold, no sharpening.
     ``num_samples``: S. ``with_argmax``: the first candidate is the map's maximum and S - 1 cells are drawn.
@@ -110,7 +41,7 @@ class HeatmapSampler:
 
     @property
     def num_drawn(self) -> int:
-        """Cells drawn for each joint and hypothesis."""
+        """Cells drawn for each joint and hypothesis: S, or S - 1 beside the maximum."""
         return self.num_samples - int(self.with_argmax)
 
     def __call__(
@@ -121,24 +52,11 @@ class HeatmapSampler:
         Raises DiffPoseError for a joint whose map has no positive value (unless the argmax alone is taken), and for
         more draws without replacement than a map has positive cells.
         """
-        batch, joints = heatmaps.shape[:2]
         uniform = None
         if self.num_drawn:
             count = num_hypotheses * self.num_drawn if self.replacement else HEATMAP_SIZE**2
-            uniform = draws.uniform(purpose, joints, count)
-        if isinstance(heatmaps, CellLists):
-            parts = self._from_lists(heatmaps, num_hypotheses, uniform)
-        elif uniform is None:
-            parts = [self._peaks(heatmaps, num_hypotheses)]
-        else:
-            size = ITEMS_AT_ONCE if heatmaps.device.type == "cpu" else max(1, batch)
-            pieces = [
-                self._from_maps(maps.float(), num_hypotheses, numbers, start)
-                for start, maps, numbers in zip(
-                    range(0, batch, size), heatmaps.split(size), uniform.split(size), strict=True
-                )
-            ]
-            parts = [tuple(map(torch.cat, zip(*piece, strict=True))) for piece in zip(*pieces, strict=True)]
+            uniform = draws.uniform(purpose, heatmaps.shape[1], count)  # (B, J, count)
+        parts = self._peaks_and_drawn(heatmaps, num_hypotheses, uniform)
         normalisation = [self._normalisation(cell_xy(cells)) for cells, _ in parts]
         on_grid = all(center.numel() == 1 for center, _ in normalisation)
         if on_grid:
@@ -157,20 +75,28 @@ class HeatmapSampler:
         cells, likelihood = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
         return Candidates(cells=cells, likelihood=likelihood, center=center, scale=scale, on_grid=on_grid)
 
-    def _from_maps(self, maps: Tensor, num_hypotheses: int, uniform: Tensor, first: int) -> list[tuple[Tensor, Tensor]]:
-        """Cells and likelihoods of the peaks, if they are wanted, and of those drawn from float32 maps (B, J, 64, 64).
+    @singledispatchmethod
+    def _peaks_and_drawn(
+        self, heatmaps: Tensor, num_hypotheses: int, uniform: Tensor | None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Cells and likelihoods (B, H, J, S'): of the maxima, if they are wanted, and of what is drawn, if anything is.
 
-        ``first``: number of the first item.
+        ``heatmaps``: maps (B, J, 64, 64), or lists of their cells (which draw with replacement only).
         """
-        peaks = [self._peaks(maps, num_hypotheses)] if self.with_argmax else []
-        weights = maps.flatten(2).clamp(min=0)
-        draw = self._with_replacement if self.replacement else self._without_replacement
-        cells = draw(weights, num_hypotheses, uniform, first)
-        spread = weights.unsqueeze(1).expand(-1, num_hypotheses, -1, -1)
-        return [*peaks, self._in_order(cells, spread.gather(-1, cells))]
+        if uniform is None:
+            return [self._peaks(heatmaps, num_hypotheses)]
+        batch = heatmaps.shape[0]
+        size = ITEMS_AT_ONCE if heatmaps.device.type == "cpu" else max(1, batch)
+        pieces = [
+            self._from_maps(maps.float(), num_hypotheses, numbers, start)
+            for start, maps, numbers in zip(
+                range(0, batch, size), heatmaps.split(size), uniform.split(size), strict=True
+            )
+        ]
+        return [tuple(map(torch.cat, zip(*piece, strict=True))) for piece in zip(*pieces, strict=True)]
 
-    def _from_lists(self, lists: CellLists, num_hypotheses: int, uniform: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-        """The same from lists of cells; drawing with replacement."""
+    @_peaks_and_drawn.register
+    def _(self, lists: CellLists, num_hypotheses: int, uniform: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         parts = []
         if self.with_argmax:
             shape = (-1, num_hypotheses, -1, -1)
@@ -179,6 +105,15 @@ class HeatmapSampler:
             drawn = (self._by_hypothesis(part, num_hypotheses) for part in lists.draw(uniform))
             parts.append(self._in_order(*drawn))
         return parts
+
+    def _from_maps(self, maps: Tensor, num_hypotheses: int, uniform: Tensor, first: int) -> list[tuple[Tensor, Tensor]]:
+        """The same for a few float32 maps (B, J, 64, 64); ``first``: the number of the first item, for messages."""
+        peaks = [self._peaks(maps, num_hypotheses)] if self.with_argmax else []
+        weights = maps.flatten(2).clamp(min=0)
+        draw = self._with_replacement if self.replacement else self._without_replacement
+        cells = draw(weights, num_hypotheses, uniform, first)  # (B, H, J, S')
+        spread = weights.unsqueeze(1).expand(-1, num_hypotheses, -1, -1)
+        return [*peaks, self._in_order(cells, spread.gather(-1, cells))]
 
     @staticmethod
     def _peaks(heatmaps: Tensor, num_hypotheses: int) -> tuple[Tensor, Tensor]:
@@ -243,10 +178,13 @@ class HeatmapSampler:
 
 
 def _require_positive(total: Tensor, first: int) -> None:
-    """Raise for a joint without positive mass, (B, J); on a GPU a look makes the host wait: the loader has looked."""
+    """Raise for a joint without a positive value, from the maps' sums (B, J).
+
+    Only on a CPU: reading a number back from a GPU would make the host wait, and the loader has checked the maps.
+    """
     if total.device.type == "cpu" and bool((total <= 0).any()):
         item, joint = (int(i) for i in (total <= 0).nonzero()[0])
         raise DiffPoseError(
             f"the heatmap of item {first + item}, joint {MPII_JOINTS[joint]} has no positive value, so nothing can be "
-            "drawn from it: leave the item out (eval.py --skip_bad) or mend its heatmap"
+            "drawn from it: leave the item out (eval.py --skip_bad) or repair its heatmap"
         )

@@ -7,7 +7,6 @@ import torch
 
 from models import build_model
 from models.diffusion import GaussianDiffusion
-from models.samplers import PoseSampler
 from utils.checkpoint import load_weights
 from utils.config import Config, load_config
 from utils.errors import DiffPoseError
@@ -51,9 +50,3 @@ def load_run(
     model = build_model(config)
     load_weights(model, path, weights=weights or config.test.weights)
     return config, model.to(device).eval(), path
-
-
-def build_sampler(model: GaussianDiffusion, config: Config) -> PoseSampler:
-    """The sampler that a configuration's TEST section asks for."""
-    test = config.test
-    return PoseSampler(model, num_hypotheses=test.num_hypo, precision=test.precision, chunk=test.chunk)

@@ -1,14 +1,19 @@
-"""The optimisation loop: batches in, trained weights out. It neither loads data nor scores nor logs."""
+"""What a training run holds between its steps: weights, optimiser, average, step count; and how it is saved.
+
+The step itself, from a batch to new weights, is in train.py.
+"""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.diffusion import GaussianDiffusion
-from models.fast.step_graph import HeldDraws, StepGraph
+from utils.batch import model_input
 from utils.cell_lists import CellLists
 from utils.checkpoint import load_state
 from utils.config import Config
@@ -20,6 +25,18 @@ from utils.randomness import StepDraws, generator_states, restore_generators, se
 from utils.resume import check_same_run, run_identity
 
 
+class TrainingBatch(NamedTuple):
+    """A batch on the device.
+
+    ``inputs``: heatmaps (B, 16, 64, 64), lists of their cells, or 2D poses (B, P). ``target_m``: (B, J', 3) in metres.
+    ``draws``: the random numbers that belong to these items.
+    """
+
+    inputs: Tensor | CellLists
+    target_m: Tensor
+    draws: StepDraws
+
+
 @dataclass(frozen=True)
 class StepResult:
     """What a training step tells: ``step`` counts finished steps; ``loss`` is a scalar on the device."""
@@ -27,6 +44,12 @@ class StepResult:
     step: int
     loss: Tensor
     learning_rate: float
+
+
+Step = Callable[["Trainer", Iterator[TrainingBatch]], Tensor]
+"""A training step: it takes its batches and returns their mean loss, a scalar on the device."""
+Recorder = Callable[[Callable[..., Tensor]], Callable[..., Tensor]]
+"""Turns work on the three parts of a batch into a recording of it that is called in the same way."""
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -47,47 +70,40 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=config.train.lr, weight_decay=0.01, fused=True)
 
 
-def wants_graph(config: Config, device: torch.device, processes: Processes) -> bool:
-    """Whether steps are to be recorded as a CUDA graph. Raises DiffPoseError where that can't be."""
-    train = config.train
-    if not train.cuda_graph or device.type != "cuda":
-        return False
-    float16 = train.amp and train.amp_dtype in ("auto", "float16")
-    for wrong, why in (
-        (float16, "AMP_DTYPE float16 (auto on CUDA) looks at every step's gradients: set it to bfloat16"),
-        (train.gradient_accumulate_every > 1, "it takes GRADIENT_ACCUMULATE_EVERY 1"),
-        (processes.world_size > 1, "it is for a single process"),
-        (config.model.extra.no_replacement, "NO_REPLACEMENT looks at every map"),
-    ):
-        if wrong:
-            raise DiffPoseError(f"TRAIN.CUDA_GRAPH: {why}, or set CUDA_GRAPH to false")
-    return True
-
-
 class Trainer:
-    """Trains a diffusion model on batches of poses and their condition inputs.
+    """A model in training.
 
     Every draw of a step (noise, t, candidates, dropped joints) follows from (seed, step) alone, and dropout inside the
     network from (seed, step, process), so that a run continued from :meth:`state_dict` equals an uninterrupted one.
-    ``processes``: those that share every batch and keep equal weights.
+    ``processes``: those that share every batch and keep equal weights. ``recorder``: records a step's work on a GPU
+    once, to repeat it (build_trainer in models/build.py); None runs every step as it is.
     """
 
-    def __init__(self, model: GaussianDiffusion, config: Config, *, seed: int, processes: Processes = SINGLE):
+    def __init__(
+        self,
+        model: GaussianDiffusion,
+        config: Config,
+        *,
+        seed: int,
+        processes: Processes = SINGLE,
+        recorder: Recorder | None = None,
+    ):
         self.model = model
         self.config = config
         self.seed = seed
         self.processes = processes
+        self.recorder = recorder
         self.step = 0
         self.device = model.betas.device
         self.optimizer = build_optimizer(model, config)
         self.ema = Ema(model, decay=config.train.ema_decay)
         self.amp_dtype = self._amp_dtype()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype == torch.float16)
-        # A look at the loss waits for the GPU, so there it comes every so many steps, for all of them.
-        self._look_every = config.train.log_every if self.device.type == "cuda" else 1
-        self._graph = StepGraph(self._whole_step) if wants_graph(config, self.device, processes) else None
+        # Reading a loss back waits for the GPU, so there it is done every so many steps, for all of them.
+        self._check_every = config.train.log_every if self.device.type == "cuda" else 1
+        self._unchecked: list[Tensor] = []
+        self._recording: Callable[..., Tensor] | None = None
         self._set_capturable()
-        self._unseen: list[Tensor] = []
 
     def _amp_dtype(self) -> torch.dtype | None:
         train = self.config.train
@@ -97,63 +113,56 @@ class Trainer:
         name = usable_precision(default if train.amp_dtype == "auto" else train.amp_dtype, self.device)
         return None if name == "float32" else PRECISIONS[name]
 
-    def fit(self, batches: Iterator[dict[str, Tensor]], *, after_step: Callable[[StepResult], bool | None]) -> None:
-        """Train until NUM_STEPS, or until ``after_step`` returns True.
+    # --- a step, in the order of its parts
 
-        ``batches`` yields dicts with target_m (B, J', 3) and heatmap (B, 16, 64, 64), as maps or cell lists, or pose_2d
-        (B, P), from step ``self.step`` on: this process's part of each global batch. All processes stop when one of
-        them asks for it.
-        Raises DiffPoseError that names the step when the loss is not finite.
+    def recorded(self, step: Step) -> Callable[[Iterator[TrainingBatch]], Tensor]:
+        """``step`` of this trainer: as it is, or with a recorder as a recording that is repeated."""
+        if self.recorder is None:
+            return partial(step, self)
+        if self._recording is None:
+            self._recording = self.recorder(lambda *parts: step(self, iter([TrainingBatch(*parts)])))
+        recording = self._recording
+        return lambda batches: recording(*next(batches))
+
+    def begin_step(self) -> float:
+        """Set the step's learning rate, which is returned, and seed the dropout inside the network."""
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimizer.param_groups:
+            if self.recorder is None:
+                group["lr"] = rate
+            else:
+                group["lr"].fill_(rate)
+        torch.manual_seed(seed_of(self.seed, self.step, "dropout", *self.processes.key))
+        return rate
+
+    def next_batches(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[TrainingBatch]:
+        """The GRADIENT_ACCUMULATE_EVERY batches of the next step, on the device.
+
+        ``batches`` yields dicts with target_m and heatmap or pose_2d: this process's part of each global batch.
         """
-        self.model.train()
-        while self.step < self.config.train.num_steps:
-            rate = learning_rate(self.config, self.step)
-            loss = self._optimise(batches, rate)
-            self.step += 1
-            self._look_at(loss)
-            if self.processes.any(bool(after_step(StepResult(self.step, loss, rate)))):
-                break
-        self._look_at(None)
+        parts, processes = self.config.train.gradient_accumulate_every, self.processes
+        for number in range(self.step * parts, (self.step + 1) * parts):
+            batch = next(batches)
+            inputs = model_input(batch).to(self.device, non_blocking=True)
+            target_m = batch["target_m"].to(self.device, non_blocking=True)
+            count = target_m.shape[0]
+            draws = StepDraws(
+                self.seed,
+                number,
+                global_batch=count * processes.world_size,
+                part=slice(processes.rank * count, (processes.rank + 1) * count),
+                device=self.device,
+            )
+            yield TrainingBatch(inputs, target_m, draws)
 
-    def _optimise(self, batches: Iterator[dict[str, Tensor]], rate: float) -> Tensor:
-        """One step of the optimiser over GRADIENT_ACCUMULATE_EVERY batches; the mean loss, a scalar."""
-        train, processes = self.config.train, self.processes
-        self._set_rate(rate)
-        torch.manual_seed(seed_of(self.seed, self.step, "dropout", *processes.key))
-        if self._graph is not None:
-            loss = self._graph(*self._next(batches, self.step))
-        else:
-            parts = train.gradient_accumulate_every
-            losses = [self._backward(*self._next(batches, self.step * parts + part)) for part in range(parts)]
-            loss = processes.average_gradients(self.model.parameters(), torch.stack(losses).sum())
-            self._update()
-        self.ema.update()
-        return loss
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision, if the configuration asks for it."""
+        if self.amp_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.amp_dtype)
 
-    def _next(self, batches: Iterator[dict[str, Tensor]], number: int) -> tuple:
-        """Inputs, targets and draws of the next batch, which is the run's ``number``-th."""
-        batch, processes = next(batches), self.processes
-        inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"].to(self.device, non_blocking=True)
-        target = batch["target_m"].to(self.device, non_blocking=True)
-        count = target.shape[0]
-        draws = StepDraws(
-            self.seed,
-            number,
-            global_batch=count * processes.world_size,
-            part=slice(processes.rank * count, (processes.rank + 1) * count),
-            device=self.device,
-        )
-        return inputs, target, draws
-
-    def _backward(self, inputs: Tensor | CellLists, target: Tensor, draws: StepDraws | HeldDraws) -> Tensor:
-        """Add a batch's part to the gradients; its part of the loss, a scalar."""
-        with self._autocast():
-            loss = self.model.loss(target, inputs, draws) / self.config.train.gradient_accumulate_every
-        self.scaler.scale(loss).backward()
-        return loss.detach()
-
-    def _update(self) -> None:
-        """Move the weights by the gradients, and forget those."""
+    def move_weights(self) -> None:
+        """Move the weights by their gradients, which CLIP_GRAD limits and the loss scale has enlarged; forget those."""
         if self.config.train.clip_grad:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_grad)
@@ -161,46 +170,32 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _whole_step(self, inputs: Tensor | CellLists, target: Tensor, draws: HeldDraws) -> Tensor:
-        """What a graph records: gradients of one batch, and the move."""
-        loss = self._backward(inputs, target, draws)
-        self._update()
-        return loss
+    def end_step(self, loss: Tensor) -> None:
+        """Count a step with its loss. Raises DiffPoseError that names the step whose loss was not finite."""
+        self.step += 1
+        self._unchecked.append(loss)
+        if len(self._unchecked) >= self._check_every:
+            self.check_losses()
 
-    def _set_capturable(self) -> None:
-        """A recorded step reads the learning rate from the device."""
-        for group in self.optimizer.param_groups:
-            group["capturable"] = self._graph is not None
-            if self._graph is not None:
-                group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
-
-    def _set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            if self._graph is not None:
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
-
-    def _autocast(self):
-        if self.amp_dtype is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.amp_dtype)
-
-    def _look_at(self, loss: Tensor | None) -> None:
-        if loss is not None:
-            self._unseen.append(loss)
-            if len(self._unseen) < self._look_every:
-                return
-        if not self._unseen:
+    def check_losses(self) -> None:
+        """Look at the losses that were not looked at yet. Raises DiffPoseError as :meth:`end_step` does."""
+        if not self._unchecked:
             return
-        finite = torch.isfinite(torch.stack(self._unseen))
-        first = self.step - len(self._unseen)
-        self._unseen.clear()
+        finite = torch.isfinite(torch.stack(self._unchecked))
+        first = self.step - len(self._unchecked)
+        self._unchecked.clear()
         if not bool(finite.all()):
             bad = first + 1 + int((~finite).nonzero()[0, 0])
             raise DiffPoseError(
                 f"the loss is not finite at step {bad}: lower TRAIN.LR, set TRAIN.CLIP_GRAD, or set TRAIN.AMP to false"
             )
+
+    def _set_capturable(self) -> None:
+        """A recorded step reads the learning rate from the device."""
+        for group in self.optimizer.param_groups:
+            group["capturable"] = self.recorder is not None
+            if self.recorder is not None:
+                group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
 
     # --- state
 
@@ -237,7 +232,7 @@ class Trainer:
         try:
             load_state(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
-            self._graph = self._graph and StepGraph(self._whole_step)  # a recording knows the old state's addresses
+            self._recording = None  # it knows where the old state was
             self._set_capturable()
             self.ema.load_state_dict(state["ema"])
             self.scaler.load_state_dict(state["scaler"] if self.scaler.is_enabled() else {})

@@ -7,62 +7,17 @@ import pytest
 import torch
 
 from experiments.bench import bench, table, timing
-from experiments.bench.plain import PlainModel, PlainTrainer, align, all_metrics
-from models import build_model
-from models.samplers import PoseSampler
-from tests.support.helpers import deterministic_weights
-from utils.config import change_config, load_config
+from experiments.bench.plain import PlainTrainer, align, all_metrics
+from models.reference import DiffPose
 from utils.errors import DiffPoseError
 from utils.evaluation.frame_scores import score_frames
 from utils.evaluation.metrics import METRICS
 from utils.geometry import similarity_align
-from utils.randomness import FrameDraws
 from utils.skeleton import H36M17
 
 
-@pytest.fixture(scope="module")
-def model():
-    config = change_config(load_config(bench.ROOT / "diffpose.yaml"), ["MODEL.TIMESTEPS=4", "MODEL.CONDITION_DIM=16"])
-    return deterministic_weights(build_model(config))
-
-
-@torch.no_grad()
-def test_plain_condition_and_denoiser_equal_the_fast_ones(model):
-    maps, _ = bench.heatmaps_and_targets(2, torch.device("cpu"))
-    candidates = model.heatmap_sampler(maps, 3, FrameDraws(0, [0, 1]))
-    plain = PlainModel(model)
-    condition = plain.condition(candidates.positions, candidates.likelihood)
-    torch.testing.assert_close(condition, model.condition(candidates), rtol=1e-4, atol=1e-4)
-    x, t = torch.randn(6, 48), torch.full((6,), 2)
-    torch.testing.assert_close(plain.denoise(x, t, condition), model.denoise_fn(x, t, condition), rtol=1e-4, atol=1e-4)
-
-
-def test_plain_model_has_pytorchs_own_layers(model):
-    kinds = {type(module).__module__ for module in PlainModel(model).model.condition_emb.transformer.modules()}
-    assert all(kind.startswith("torch.") for kind in kinds)
-
-
-def test_plain_candidates_follow_the_same_law(model):
-    maps, _ = bench.heatmaps_and_targets(1, torch.device("cpu"))
-    positions, likelihood = PlainModel(model).candidates(maps, 400)
-    ours = model.heatmap_sampler(maps, 400, FrameDraws(0, [0]))
-    assert positions.shape == ours.positions.shape
-    torch.testing.assert_close(likelihood.mean((1, 3)), ours.likelihood.mean((1, 3)), rtol=0.05, atol=0.01)
-    torch.testing.assert_close(positions.mean((1, 3)), ours.positions.mean((1, 3)), rtol=0, atol=0.02)
-
-
-def test_plain_sampling_has_the_same_spread(model):
-    maps, _ = bench.heatmaps_and_targets(1, torch.device("cpu"))
-    plain = PlainModel(model).sample(maps, 300)
-    ours = PoseSampler(model, num_hypotheses=300)(maps, FrameDraws(0, [0])).hypotheses_mm
-    scale = float(ours.std(1).mean())
-    assert float((plain.mean(1) - ours.mean(1)).abs().mean()) < 0.3 * scale
-    assert float(plain.std(1).mean()) == pytest.approx(scale, rel=0.1)
-
-
 def test_plain_training_step_lowers_the_loss():
-    config = change_config(load_config(bench.ROOT / "diffpose.yaml"), ["MODEL.CONDITION_DIM=8"])
-    trainer = PlainTrainer(build_model(config), rate=1e-3, ema_decay=0.9)
+    trainer = PlainTrainer(DiffPose(condition_dim=8), rate=1e-3, ema_decay=0.9)
     maps, targets = bench.heatmaps_and_targets(8, torch.device("cpu"))
     losses = [trainer.step(maps, targets) for _ in range(12)]
     assert sum(losses[-4:]) < sum(losses[:4])

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from models import build_model
-from models.samplers import PoseSampler
+from models import build_model, build_sampler
 from tests.support.helpers import ROOT
 from utils.cell_lists import CellLists
 from utils.config import change_config, load_config
@@ -125,9 +124,10 @@ def test_training_step_stays_on_the_device(pretended, name, inputs):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sampling_stays_on_the_device(pretended, name, precision):
-    sampler = PoseSampler(build_model(configuration(*CONFIGS[name])), num_hypotheses=H, precision=precision)
+    config = configuration(*CONFIGS[name])
+    sampler = build_sampler(build_model(config), config, num_hypotheses=H, precision=precision)
     with pretended:
-        for part in (sampler.model, sampler.denoiser, sampler.condition):
+        for part in (sampler.model, sampler.network):
             on_device(part)
         samples = sampler(maps(), PretendedDraws())
     assert samples.hypotheses_mm.shape == (B, H, 17, 3)
@@ -167,7 +167,7 @@ def test_sampling_and_scores_equal_those_of_the_cpu(monkeypatch):
     monkeypatch.setattr(model, "draw_condition_input", same_candidates)
     results = []
     for device in ("cpu", "cuda"):
-        sampler = PoseSampler(model.to(device), num_hypotheses=H)
+        sampler = build_sampler(model.to(device), configuration(), num_hypotheses=H)
         samples = sampler(inputs.to(device), SameDraws(0, range(B), device=device))
         scores = score_frames(samples.hypotheses_mm, None, truth.to(device), model.skeleton)
         results.append((samples.hypotheses_mm.cpu(), scores.scores["best"]))

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from models import build_model
-from models.samplers import PoseSampler
+from models import build_model, build_sampler
 from models.trainer import Trainer
 from tests.support.helpers import ROOT
+from train import fit
 from utils.config import change_config, config_differences, load_config
 from utils.randomness import FrameDraws
 
@@ -98,9 +98,9 @@ def test_configuration_takes_a_training_step_and_samples(name):
     }
     trainer = Trainer(build_model(config), config, seed=0)
     losses = []
-    trainer.fit(iter([batch]), after_step=lambda result: losses.append(float(result.loss)))
+    fit(trainer, iter([batch]), after_step=lambda result: losses.append(float(result.loss)))
     assert losses[0] > 0
-    samples = PoseSampler(trainer.model, num_hypotheses=2)(batch["heatmap"][:1], FrameDraws(0, [0]))
+    samples = build_sampler(trainer.model, config, num_hypotheses=2)(batch["heatmap"][:1], FrameDraws(0, [0]))
     assert samples.hypotheses_mm.shape == (1, 2, 17, 3)
     assert bool(samples.hypotheses_mm.isfinite().all())
 

@@ -10,6 +10,7 @@ import torch
 from tests.support.distributed_steps import batches, make_trainer
 from tests.support.fuzzing import Reader, findings, outcome, run_in_children
 from tests.support.strangers_files import READERS, read_weights, state_content
+from train import fit
 from utils.checkpoint import load_file, load_training_state, save_atomic
 from utils.distributed import SINGLE
 from utils.errors import DiffPoseError
@@ -109,7 +110,7 @@ def test_odd_content_of_a_checkpoint_ends_in_one_line(tmp_path):
 
 def test_odd_content_of_a_training_state_ends_in_one_line():
     trainer = make_trainer(SINGLE, torch.float32, 1)
-    trainer.fit(batches(SINGLE), after_step=lambda result: None)
+    fit(trainer, batches(SINGLE), after_step=lambda result: None)
     state, source = trainer.state_dict(), random.Random(3)
     for _ in range(60):
         spoiled = {**state, **{name: copy.copy(state[name]) for name in ("model", "ema", "generators", "run")}}

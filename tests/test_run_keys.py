@@ -9,8 +9,7 @@ import torch
 import tests.test_model_keys  # noqa: F401  (its tests cover the other keys)
 from data.loader import make_loader
 from data.splits import evaluation_set, training_set, validation_set
-from models import build_model
-from models.run import build_sampler
+from models import build_model, build_sampler, build_trainer
 from models.trainer import Trainer, learning_rate
 from tests.support.config_keys import COVERED, covers
 from train import open_run_folder
@@ -134,7 +133,8 @@ def test_on_device(script, make, tiny):
 @covers("TRAIN.CUDA_GRAPH")
 def test_cuda_graph(make):
     """On a CPU without effect; what it does is in test_step_graph.py."""
-    assert trainer(make("TRAIN.CUDA_GRAPH=true"))._graph is None
+    config = make("TRAIN.CUDA_GRAPH=true")
+    assert build_trainer(build_model(config), config, seed=0).recorder is None
 
 
 @covers("TRAIN.NUM_STEPS", "TRAIN.LR", "TRAIN.USE_STEP_LR", "TRAIN.USE_EXP_DECAY", "TRAIN.OPTIMIZER")
@@ -239,9 +239,9 @@ def test_selection(make):
 
 @covers("TEST.NUM_HYPO", "TEST.CHUNK", "TEST.PRECISION")
 def test_sampling(make):
-    config = make("TEST.NUM_HYPO=3", "TEST.CHUNK=2", "TEST.PRECISION=bfloat16")
+    config = make("TEST.NUM_HYPO=3", "TEST.CHUNK=2", "TEST.PRECISION=float16")
     sampler = build_sampler(build_model(config), config)
-    assert (sampler.num_hypotheses, sampler.chunk, sampler.dtype) == (3, 2, torch.bfloat16)
+    assert (sampler.num_hypotheses, sampler.chunk, sampler.network.dtype) == (3, 2, torch.float16)
 
 
 @covers("TEST.BATCH_SIZE_PER_GPU", "TEST.WEIGHTS")

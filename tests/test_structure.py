@@ -1,6 +1,8 @@
 """The shape of the project: imports run one way, files stay short, optional packages are imported late."""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 
@@ -13,6 +15,8 @@ OURS = ("utils", "data", "models", "demo", "experiments", "train", "eval")
 ALLOWED = {"utils": {"utils"}, "data": {"data", "utils"}, "models": {"models", "utils"}}
 SCRIPTS_MAY = {"data", "models", "utils", "demo"}
 OWN_PARTS = {"demo", "experiments"}
+# The benchmark times the training step of train.py.
+ALSO = {"experiments/bench/bench.py": {"train"}}
 LATE = {"torchvision", "wandb", "matplotlib"}
 
 
@@ -49,6 +53,7 @@ def test_imports_run_one_way(path):
     package = path.relative_to(ROOT).parts[0]
     script = package not in ALLOWED or "preprocessing" in path.parts
     allowed = SCRIPTS_MAY | OWN_PARTS & {package} if script else ALLOWED[package]
+    allowed = allowed | ALSO.get(str(path.relative_to(ROOT)), set())
     tree = ast.parse(path.read_text())
     wrong = {name for name in imported(tree) if name in OURS} - allowed
     assert not wrong, f"{path.name} imports {wrong}"
@@ -74,3 +79,66 @@ def test_scripts_import_without_the_optional_packages():
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in sorted(LATE))
     code = f"import sys; {blocked}; import train, eval"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# --- the method apart from what makes it fast
+
+# The only file directly in models/ that knows of models/fast, and the files that show the method.
+SWAPS = "build.py"
+METHOD = (
+    "candidates.py",
+    "condition_embedding.py",
+    "denoiser.py",
+    "diffusion.py",
+    "heatmap_sampler.py",
+    "reference.py",
+    "samplers.py",
+    "schedules.py",
+)
+MODELS = sorted((ROOT / "models").glob("*.py"))
+
+
+def modules_of(tree):
+    """Every module that a file imports, with the names taken from it: models.fast, models.fast.linear, .."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def test_one_file_puts_the_fast_parts_in():
+    found = {
+        path.name
+        for path in MODELS
+        if any(name.lstrip(".").startswith(("models.fast", "fast")) for name in modules_of(ast.parse(path.read_text())))
+    }
+    assert found == {SWAPS}
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+def test_models_do_not_speak_of_machinery(path):
+    found = re.findall(r"mkl-?dnn|onednn|\bpack(?:s|ed|ing)?\b|cuda[ _-]?graph", path.read_text(), re.IGNORECASE)
+    assert not found
+
+
+@pytest.mark.parametrize("name", METHOD)
+def test_the_method_does_not_ask_for_types(name):
+    tree = ast.parse((ROOT / "models" / name).read_text())
+    asked = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & {"isinstance", "type", "hasattr"}
+    assert not asked
+
+
+def test_there_are_few_calls_between_main_and_the_loss():
+    """main > run > train > fit > training_step > loss: each calls the next, and all but the last are in train.py."""
+    functions = {
+        node.name: node for node in ast.parse((ROOT / "train.py").read_text()).body if isinstance(node, ast.FunctionDef)
+    }
+    chain = ["main", "run", "train", "fit", "training_step", "loss"]
+    for caller, callee in itertools.pairwise(chain):
+        inside = ast.walk(functions[caller])
+        named = {getattr(node, "id", getattr(node, "attr", None)) for node in inside}
+        assert callee in named, f"{caller} does not name {callee}"
+    assert len(chain) - 1 <= 5

@@ -1,11 +1,13 @@
 """Arithmetic by the name that users give it (TEST.PRECISION, --precision), and what this processor can do of it."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from functools import cache
 
 import torch
 
-# tf32 is float32 whose matrix products a GPU may round to 10 bits: torch.set_float32_matmul_precision("high").
+# tf32 is float32 whose matrix products a GPU may round to 10 bits: see float32_products.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "tf32": torch.float32}
 
 
@@ -29,3 +31,14 @@ def usable_precision(name: str, device: torch.device | str) -> str:
         return name
     _say_once("this processor has no instructions for bfloat16: the networks compute in float32")
     return "float32"
+
+
+@contextlib.contextmanager
+def float32_products(precision: str) -> Iterator[None]:
+    """Within the block float32 matrix products are computed as ``precision`` says; only tf32 changes anything."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.bench.plain import PlainModel, PlainTrainer, all_metrics
+from experiments.bench.plain import PlainTrainer, all_metrics
 from experiments.bench.surroundings import dataset, demo, hrnet
 from experiments.bench.timing import medians, medians_apart, peak_mb, serve
-from models import build_model
+from models import build_model, build_sampler, build_trainer
 from models.fast.linear import PackedLinear
+from models.reference import DiffPose
 from models.samplers import PoseSampler
-from models.trainer import Trainer
 from utils.cell_lists import CellLists
 from utils.config import Config, change_config, load_config
 from utils.devices import choose_device
@@ -70,24 +70,26 @@ def ceilings(device: torch.device, repeats: int) -> dict:
 
 def plain_training(device: torch.device) -> Callable[[], object]:
     maps, targets = heatmaps_and_targets(BATCH, device)
-    trainer = PlainTrainer(build_model(main_config()).to(device), rate=1e-4, ema_decay=0.995)
+    trainer = PlainTrainer(DiffPose().to(device), rate=1e-4, ema_decay=0.995)
     return lambda: trainer.step(maps.float(), targets)
 
 
 def training(device: torch.device, *overrides: str, as_lists: bool = False) -> Callable[[], object]:
     """Our training step, batch 64: draws, dropout, backward, optimiser and EMA; ``as_lists``: with TRAIN.ON_DEVICE."""
+    from train import fit
+
     maps, targets = heatmaps_and_targets(BATCH, device)
     if as_lists:  # without the faint floor, with which the maps themselves would be smaller
         maps = CellLists.from_maps(torch.where(maps > 0.01, maps, 0))
     config = main_config("TRAIN.NUM_STEPS=1000000000", *overrides)
-    trainer = Trainer(build_model(config).to(device), config, seed=0)
+    trainer = build_trainer(build_model(config).to(device), config, seed=0)
     batches = itertools.repeat({"heatmap": maps, "target_m": targets})
-    return lambda: trainer.fit(batches, after_step=lambda result: True)
+    return lambda: fit(trainer, batches, after_step=lambda result: True)
 
 
 def plain_sampling(device: torch.device, *, images: int) -> Callable[[], object]:
     maps, _ = heatmaps_and_targets(images, device)
-    model = PlainModel(build_model(main_config()).to(device).eval())
+    model = DiffPose().to(device).eval()
     return lambda: model.sample(maps, HYPOTHESES)
 
 
@@ -99,7 +101,8 @@ def sampling(device: torch.device, precision: str, *, images: int) -> Callable[[
 
 
 def our_sampler(device: torch.device, precision: str) -> PoseSampler:
-    return PoseSampler(build_model(main_config()).to(device).eval(), num_hypotheses=HYPOTHESES, precision=precision)
+    config = main_config()
+    return build_sampler(build_model(config).to(device), config, num_hypotheses=HYPOTHESES, precision=precision)
 
 
 def sampling_memory(device: torch.device, repeats: int) -> dict:
@@ -132,7 +135,7 @@ def metrics(device: torch.device) -> Callable[[], object]:
 def plain_evaluation(device: torch.device, *, frames: int) -> Callable[[], object]:
     maps, _ = heatmaps_and_targets(frames, device)
     _, truth = poses_and_truth(frames, device)
-    model = PlainModel(build_model(main_config()).to(device).eval())
+    model = DiffPose().to(device).eval()
     return lambda: all_metrics(model.sample(maps, HYPOTHESES), truth, skeleton_for("h36m"))
 
 
@@ -171,7 +174,7 @@ class Timed:
         names = self.on(choose_device(device))
         commands = {name: own_command(case, device, repeats, "--variant", name) for name in names}
         once = self.once if choose_device(device).type == "cpu" else ()
-        seconds, peaks = medians_apart(commands, repeats=repeats, once=once)
+        seconds, peaks = medians_apart(commands, repeats=repeats, once=once, cwd=ROOT)
         ours = max(peak for name, peak in peaks.items() if name != "plain")
         return {"seconds": {name: value / self.per for name, value in seconds.items()}, **self.facts, "peak_mb": ours}
 
@@ -231,7 +234,9 @@ def cases_on(device: torch.device) -> dict[str, Timed | Callable[[torch.device, 
 
 
 def own_command(case: str, device: str, repeats: int, *more: str) -> list[str]:
-    return [sys.executable, __file__, "--case", case, "--device", device, "--repeats", str(repeats), *more]
+    """What measures a case, or a variant of it, in a process of its own; started in the folder of the project."""
+    program = [sys.executable, "-m", "experiments.bench.bench"]
+    return [*program, "--case", case, "--device", device, "--repeats", str(repeats), *more]
 
 
 def measure(case: str, device: str, repeats: int) -> dict:
@@ -240,7 +245,9 @@ def measure(case: str, device: str, repeats: int) -> dict:
     try:
         if isinstance(timed, Timed):
             return timed.measure(case, device, repeats)
-        result = subprocess.run(own_command(case, device, repeats), capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            own_command(case, device, repeats), cwd=ROOT, capture_output=True, text=True, check=False
+        )
         if result.returncode:
             raise DiffPoseError((result.stderr.strip().splitlines() or ["no message"])[-1])
     except DiffPoseError as error:

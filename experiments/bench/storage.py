@@ -24,7 +24,8 @@ from data.hdf5.compact import AS_PUBLISHED, DEFAULT_MANTISSA_BITS, CompactForm
 from data.hdf5.split_file import SplitFile
 from data.pose_dataset import PoseDataset
 from experiments.bench.bench import machine
-from models.run import build_sampler, load_run
+from models import build_sampler
+from models.run import load_run
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.frame_scores import score_frames
 from utils.evaluation.metrics import METRICS

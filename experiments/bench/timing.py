@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -50,17 +51,17 @@ def serve(run: Callable[[], object], device: torch.device) -> None:
 
 
 def medians_apart(
-    commands: dict[str, Sequence[str]], *, repeats: int, once: Sequence[str] = ()
+    commands: dict[str, Sequence[str]], *, repeats: int, once: Sequence[str] = (), cwd: Path | None = None
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds and peak memory (MB) of variants that live in a process each, timed in turn; the median of the seconds.
 
-    ``commands`` start programs that :func:`serve`. The variants in ``once`` run a single time, cold and last, for
-    those that take minutes. Raises DiffPoseError with the last line of a program that failed.
+    ``commands`` start programs that :func:`serve`, in the folder ``cwd``. The variants in ``once`` run a single time,
+    cold and last, for those that take minutes. Raises DiffPoseError with the last line of a program that failed.
     """
     times: dict[str, list[float]] = {name: [] for name in commands}
     peaks: dict[str, float] = {}
     with tempfile.TemporaryFile("w+") as errors:
-        start = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
+        start = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True, "cwd": cwd}
         processes = {name: subprocess.Popen(command, **start) for name, command in commands.items()}
 
         def ask(name: str) -> None:

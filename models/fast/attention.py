@@ -8,7 +8,7 @@ from models.fast.linear import linear
 
 
 class SelfAttention(nn.MultiheadAttention):
-    """nn.MultiheadAttention of tokens (R, J, W) with themselves, whose dropout costs little on a CPU.
+    """nn.MultiheadAttention among tokens (R, J, W), with a dropout that costs little on a CPU.
 
     In evaluation, on other devices and with masks it is nn.MultiheadAttention itself.
     """

@@ -1,9 +1,9 @@
-"""Linear layers that a CPU computes by oneDNN, for training and, packed, for inference.
+"""Linear layers that a CPU computes with oneDNN: for training and, with packed weights, for inference.
 
-PyTorch leaves float32 products to a library that is slow on some processors; oneDNN's are faster, more so from weights
-stored as its kernels read them, and it adds and activates while the values are in registers. The operators are
-PyTorch's own but not public: where they are missing or do something else, and on other devices, the same is computed
-step by step.
+PyTorch leaves float32 products to a library that is slow on some processors. oneDNN's products are faster, even more so
+when the weights are stored in the order in which its kernels read them, and it adds and activates while the values are
+in registers. The operators are PyTorch's own but not public: where they are missing or compute something else, and on
+other devices, the same is computed step by step.
 """
 
 from functools import lru_cache
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LEAKY_SLOPE = 0.01
-# Where PyTorch's own product is slower for a weight's gradient: other widths (a network input of 2097, say), few rows.
+# PyTorch's own product is slower for a weight's gradient when the width is not a multiple of this (an input of 2097,
+# for example), or when there are no more rows than this.
 ALIGNED, FEW_ROWS = 16, 256
 
 
 class _OneDnnLinear(torch.autograd.Function):
-    """F.linear in float32, both ways by oneDNN."""
+    """F.linear in float32, forward and backward with oneDNN."""
 
     @staticmethod
     def forward(context, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

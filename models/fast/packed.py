@@ -1,4 +1,4 @@
-"""A trained network as inference wants it: copies in one precision, packed for the processor, without gradients."""
+"""A trained network as inference wants it: a copy in one precision, packed for the processor, without gradients."""
 
 import copy
 
@@ -6,16 +6,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.candidates import ConditionInput
 from models.condition_embedding import HeatmapEmbedding
 from models.denoiser import Denoiser
+from models.diffusion import GaussianDiffusion
 from models.fast.linear import PackedLinear
+from utils.precision import PRECISIONS, float32_products
+
+
+class PackedNetwork(nn.Module):
+    """A diffusion model's condition and denoiser for sampling, copied from the weights that it has at this moment.
+
+    A condition is given as its share of the denoiser's first layers, (R, 2048).
+    ``precision``: float32, tf32, bfloat16 or float16.
+    """
+
+    def __init__(self, model: GaussianDiffusion, precision: str):
+        super().__init__()
+        self.precision, self.dtype = precision, PRECISIONS[precision]
+        self.denoiser = PackedDenoiser(model.denoise_fn, self.dtype)
+        self.embedding = PackedCondition(model.condition_emb, model.denoise_fn, self.dtype)
+
+    def condition(self, rows: ConditionInput) -> Tensor:
+        """Rows of what the condition is made from -> (R, 2048)."""
+        with float32_products(self.precision):
+            return self.embedding(rows)
+
+    def denoise(self, x: Tensor, t: int, condition: Tensor) -> Tensor:
+        """The denoiser's output at step t: x_t (..., H, P), shares (..., H or 1, 2048) -> float32 (..., H, P)."""
+        with float32_products(self.precision):
+            return self.denoiser.from_share(x, t, condition)
 
 
 class PackedDenoiser(nn.Module):
     """A denoiser's reverse steps: see :class:`models.denoiser.Denoiser`, whose weights at this moment it copies.
 
     No activation stands between the first layer and the first block's first: both are linear in (x_t, t, condition).
-    So they are computed side by side, and the condition's share of both once a hypothesis
+    So they are computed side by side, and the condition's share of both once for each hypothesis
     (:class:`PackedCondition`): a step has three products of 1024 x 1024 in place of four.
     """
 
@@ -33,7 +60,7 @@ class PackedDenoiser(nn.Module):
         self.pose = _packed(denoiser.pose, dtype)
 
     def from_share(self, x: Tensor, t: int, share: Tensor) -> Tensor:
-        """x_t (..., P), step t and the condition's share (..., 2048), one or many a frame -> float32 (..., P)."""
+        """x_t (..., H, P), step t and the condition's share (..., H or 1, 2048) -> float32 (..., H, P)."""
         time = (t * self.weight_t).to(self.dtype)
         x = x.to(self.dtype)
         if share.shape[:-1] == x.shape[:-1]:

@@ -1,6 +1,6 @@
-"""A training step as a CUDA graph: its few hundred kernels are recorded once and then started by one call.
+"""A training step as a CUDA graph: its few hundred kernels are recorded once, and then one call starts them all.
 
-The host, not the arithmetic, is what limits small steps on a GPU.
+Small steps on a GPU are limited by the host that starts kernels, not by their arithmetic.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from utils.cell_lists import CellLists
+from utils.config import Config
+from utils.distributed import Processes
 from utils.errors import DiffPoseError, one_line
 from utils.randomness import StepDraws
 
@@ -18,8 +20,25 @@ WARM_UP_STEPS = 3
 Inputs = Tensor | CellLists
 
 
+def wants_graph(config: Config, device: torch.device, processes: Processes) -> bool:
+    """Whether steps are to be recorded as a CUDA graph. Raises DiffPoseError where that can't be."""
+    train = config.train
+    if not train.cuda_graph or device.type != "cuda":
+        return False
+    float16 = train.amp and train.amp_dtype in ("auto", "float16")
+    for wrong, why in (
+        (float16, "AMP_DTYPE float16 (auto on CUDA) looks at every step's gradients: set it to bfloat16"),
+        (train.gradient_accumulate_every > 1, "it takes GRADIENT_ACCUMULATE_EVERY 1"),
+        (processes.world_size > 1, "it is for a single process"),
+        (config.model.extra.no_replacement, "NO_REPLACEMENT looks at every map"),
+    ):
+        if wrong:
+            raise DiffPoseError(f"TRAIN.CUDA_GRAPH: {why}, or set CUDA_GRAPH to false")
+    return True
+
+
 class HeldDraws:
-    """Draws at fixed addresses: asked for once, then filled anew for each step from its own draws."""
+    """Draws at fixed addresses: made when they are first asked for, then refilled with the draws of each step."""
 
     def __init__(self, source: StepDraws):
         self._source = source
@@ -76,8 +95,8 @@ def on_side_stream(work: Callable[[], Tensor]) -> Tensor:
 class StepGraph:
     """Calls of ``step(inputs, target_m, draws) -> loss``: the first few as they are, then all from one recording.
 
-    ``step`` must do the same on every call, without a look at the host's numbers; batches must all have one shape, and
-    batches of cell lists be parts of the same lists (ValueError otherwise).
+    ``step`` must do the same on every call and must not read numbers back to the host. All batches must have the same
+    shape, and batches of cell lists must be parts of the same lists (ValueError otherwise).
     Dropout inside it draws from the device's global generator, which a recording reads when it is repeated.
     ``record`` and ``warm_up`` are CUDA's, and others in tests.
     """

@@ -26,7 +26,7 @@ IMAGE_SIZE = 255
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 WIDTHS = (32, 64, 128, 256)
-_BLOCKS_A_BRANCH = 4
+_BLOCKS_PER_BRANCH = 4
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[2] / "data" / "preprocessing" / "hrnet"
 WEIGHT_FILES = {"h36m": "fine_HRNet.pt", "orig": "pose_hrnet_w32_256x256.pth"}
@@ -108,7 +108,7 @@ class Exchange(nn.Module):
     def __init__(self, num_branches: int, num_outputs: int):
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width) for _ in range(_BLOCKS_A_BRANCH))) for width in WIDTHS[:num_branches]
+            nn.Sequential(*(BasicBlock(width) for _ in range(_BLOCKS_PER_BRANCH))) for width in WIDTHS[:num_branches]
         )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_path(source, target) for source in range(num_branches)) for target in range(num_outputs)

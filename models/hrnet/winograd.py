@@ -4,7 +4,7 @@ Winograd's F(4, 3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural Netw
 rows d of the image and the three rows g of a filter give four rows A^T [(G g) * (B^T d)], where each of the six
 products * is a convolution along the rows, summed over channels. With the points 0, +-sqrt(1/2), +-sqrt(2) and infinity
 its rounding is a third more than the direct sum's; with the usual 0, +-1, +-2 it would be twice that. Tiles in both
-directions would save more multiplications, and more than that would be lost on moving values.
+directions would save more multiplications, but moving the values around would cost more than that.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 TILE, WINDOW = 4, 6
-# With fewer channels the transforms take longer than they save; with less work in an image the calls do. Whatever the
-# batch, so that no image's values depend on its company.
+# With fewer channels the transforms take longer than they save; with less work in an image the calls do. The batch size
+# plays no part in the choice, so that an image's values do not depend on the other images in its batch.
 FEWEST_CHANNELS, LEAST_WORK = 64, 2**22
 _NEAR, _FAR = 0.5**0.5, 2**0.5  # the points' absolute values
 _OF_FILTERS = (
@@ -28,7 +28,7 @@ _GEOMETRY = [0, 1], [1, 1], [1, 1], 1
 
 
 def is_worthwhile(weight: Tensor, x: Tensor) -> bool:
-    """Whether filters (C', C, 3, 3) can be used so on x (B, C, H, W), and are faster."""
+    """Whether filters (C', C, 3, 3) can be applied to x (B, C, H, W) in this way, and whether that is faster."""
     channels, height, width = x.shape[1:]
     work = height * width * channels * len(weight)
     return height % TILE == 0 and min(channels, len(weight)) >= FEWEST_CHANNELS and work >= LEAST_WORK

@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
-from models.condition_embedding import HeatmapEmbedding, SharedInput
+from models.candidates import WholeHeatmaps
+from models.condition_embedding import HeatmapEmbedding
 from models.heatmap_sampler import HeatmapSampler
-from tests.support.helpers import deterministic_weights
+from tests.support.helpers import RecordedDraws, deterministic_weights
 from utils.errors import DiffPoseError
 from utils.randomness import FrameDraws
 
@@ -102,35 +103,37 @@ def test_full_heatmap_equals_all_cells_as_candidates(heatmaps, pos_emb, scaled):
     positions = torch.stack([columns, rows], dim=-1).view(1, 1, 1, 4096, 2).expand(2, 1, 16, -1, -1)
     likelihood = heatmaps.clamp(min=0).flatten(2)[:, None]
     plain = plain_condition(module, positions, likelihood, pos_emb=pos_emb, scaled=scaled, per_joint=False)
-    fast = module(SharedInput(heatmaps))
+    fast = module(WholeHeatmaps(heatmaps))
     torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max()))
 
 
 @torch.no_grad()
 def test_dropped_joint_loses_its_embedding_before_the_projection(heatmaps):
-    module = deterministic_weights(HeatmapEmbedding(condition_dim=8, layers=1))
+    module = deterministic_weights(HeatmapEmbedding(condition_dim=8, layers=1, drop_method="any", drop_prob=0.5))
     candidates = HeatmapSampler(num_samples=5)(heatmaps, 1, FrameDraws(0, [0, 1]))
-    keep = torch.rand(2, 16, generator=torch.Generator().manual_seed(0)) > 0.5
+    uniform = torch.rand(2, 16, generator=torch.Generator().manual_seed(0))
+    draws, keep = RecordedDraws({"joint_drop": uniform}, frames=[0, 1]), uniform >= 0.5
     plain = plain_condition(
         module, candidates.positions, candidates.likelihood, pos_emb="channel", scaled=True, per_joint=False, keep=keep
     )
-    torch.testing.assert_close(module(candidates.rows(), keep), plain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(module(candidates.rows(), draws), plain, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(module(candidates.rows()), plain, atol=1e-3)
 
 
 def test_drop_method_any_drops_by_probability_and_uncertain_only_spread_joints(heatmaps):
     uniform = torch.rand(2, 16, generator=torch.Generator().manual_seed(0))
+    draws = RecordedDraws({"joint_drop": uniform}, frames=[0, 1])
     maps = torch.zeros(2, 16, 64, 64)
     maps[:, :8, 30, 30] = 1  # certain: one cell
     maps[:, 8:, ::40, ::40] = 1  # uncertain: far apart
-    candidates = HeatmapSampler(num_samples=32)(maps, 1, FrameDraws(0, [0, 1]))
+    candidates = HeatmapSampler(num_samples=32)(maps, 1, FrameDraws(0, [0, 1])).rows()
     every = HeatmapEmbedding(condition_dim=8, drop_method="any", drop_prob=0.3, layers=1)
-    assert torch.equal(every.kept_joints(candidates, uniform), uniform >= 0.3)
+    assert torch.equal(every.kept_joints(candidates, draws), uniform >= 0.3)
     uncertain = HeatmapEmbedding(condition_dim=8, drop_method="uncertain", drop_prob=1.0, layers=1)
     spread = candidates.positions[:, 0].flatten(2).std(dim=-1)
-    assert torch.equal(uncertain.kept_joints(candidates, uniform), spread < 1.0)
+    assert torch.equal(uncertain.kept_joints(candidates, draws), spread < 1.0)
     with pytest.raises(DiffPoseError, match="FULL_HEATMAP"):
-        uncertain.kept_joints(SharedInput(maps), uniform)
+        uncertain.kept_joints(WholeHeatmaps(maps), draws)
 
 
 @pytest.mark.parametrize("pos_emb", ["channel", "sin", "linear"])

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from models import build_model
-from models.schedules import betas_for, cosine_betas, linear_betas
+from models.schedules import cosine_betas
 from utils.config import parse_config
-from utils.errors import DiffPoseError
 from utils.randomness import StepDraws
 
 
@@ -39,14 +38,6 @@ def test_cosine_schedule_follows_its_formula():
         assert float(betas[t]) == pytest.approx(1 - abar(t + 1) / abar(t), rel=1e-12)
     assert float(betas[24]) == 0.999
     assert not torch.allclose(betas, cosine_betas(25, offset=0.1))
-
-
-def test_linear_schedule_scales_with_its_steps():
-    assert float(linear_betas(1000)[0]) == pytest.approx(1e-4)
-    assert float(linear_betas(1000)[-1]) == pytest.approx(2e-2)
-    assert float(linear_betas(100)[-1]) == pytest.approx(0.2)
-    with pytest.raises(DiffPoseError, match="schedule 'square'"):
-        betas_for("square", 10)
 
 
 def test_noising_keeps_the_variance_of_unit_data():

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from models import build_model
+from models.candidates import Candidates
+from models.fast import InferenceNetwork
 from models.fast.packed import PackedCondition
-from models.heatmap_sampler import Candidates
 from models.samplers import PoseSampler
 from tests.support.helpers import RecordedDraws, deterministic_weights
 from utils.config import parse_config
@@ -154,15 +155,18 @@ def test_posterior(case):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("network", ["plain", "fast"])
 @pytest.mark.parametrize("chunk", [0, 2])
-def test_whole_chains(case, chunk, monkeypatch):
+def test_whole_chains(case, chunk, network, monkeypatch):
     """Sampling with the recorded conditions and noises ends at the recorded poses."""
     model, vector, _ = case
-    rows = condition_rows(vector)
+    conditions = condition_rows(vector).view(2, 3, -1)
     monkeypatch.setattr(model, "draw_condition_input", lambda *args, **kwargs: None)
     sampler = PoseSampler(model, num_hypotheses=3, chunk=chunk)
-    share = PackedCondition(nn.Identity(), model.denoise_fn, torch.float32)(rows).view(2, 3, -1)
-    monkeypatch.setattr(sampler, "_condition_share", lambda _: share)
+    if network == "fast":
+        sampler.network = InferenceNetwork(model, "float32")
+        conditions = PackedCondition(nn.Identity(), model.denoise_fn, torch.float32)(conditions)
+    monkeypatch.setattr(sampler, "_conditions", lambda _: conditions)
     start = vector["chain_init_noise"].view(2, 3, 48)
     draws = RecordedDraws(
         {"initial_noise": start, "step_noise": list(vector["chain_step_noise"].view(25, 2, 3, 48))}, frames=[0, 1]
@@ -172,7 +176,7 @@ def test_whole_chains(case, chunk, monkeypatch):
 
     x = start
     for t in reversed(range(25)):
-        x = sampler._mean_step(x, t, share)
+        x = sampler._mean_step(x, t, conditions)
     close(x.view(6, 48) / 10, vector["mean_chain_poses_m"], 1e-4)
     close(sampler.to_poses_mm(x).view(6, 17, 3).transpose(1, 2), vector["mean_chain_poses17_mm"], 1e-4)
 

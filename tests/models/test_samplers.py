@@ -3,14 +3,17 @@
 import pytest
 import torch
 
-from models import build_model
+from models import build_model, build_sampler
 from models.denoiser import flatten_pose, unflatten_pose
+from models.fast import InferenceNetwork
 from models.samplers import PoseSampler
 from tests.support.helpers import deterministic_weights
-from utils.config import parse_config
+from utils.config import Config, parse_config
 from utils.randomness import FrameDraws
 
 HYPOTHESES = 7
+# Whose weights a sampler calls: the model's own plain layers, or those that build_sampler puts in their place.
+NETWORKS = {"plain": lambda model: None, "fast": lambda model: InferenceNetwork(model, "float32")}
 
 
 def build(**model):
@@ -91,16 +94,18 @@ def close(a, b, relative=1e-4):
     assert float((a - b).abs().max()) <= relative * scale
 
 
-def test_chain_equals_the_plain_one_whatever_the_batch_and_the_chunk(case):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_chain_equals_the_plain_one_whatever_the_batch_and_the_chunk(case, network):
     model, inputs = case
+    options = {"num_hypotheses": HYPOTHESES, "network": NETWORKS[network](model)}
     plain = torch.stack([plain_chain(model, inputs[i], frame, seed=5) for i, frame in enumerate(FRAMES)])
     zero_noise = []
     for chunk in (0, 2, 16):
-        samples = PoseSampler(model, num_hypotheses=HYPOTHESES, chunk=chunk)(inputs, FrameDraws(5, FRAMES))
+        samples = PoseSampler(model, chunk=chunk, **options)(inputs, FrameDraws(5, FRAMES))
         assert samples.hypotheses_mm.shape == (5, HYPOTHESES, 17, 3)
         close(samples.hypotheses_mm, plain)
         zero_noise.append(samples.zero_noise_mm)
-    alone = PoseSampler(model, num_hypotheses=HYPOTHESES)(inputs[2:3], FrameDraws(5, FRAMES[2:3]))
+    alone = PoseSampler(model, **options)(inputs[2:3], FrameDraws(5, FRAMES[2:3]))
     close(alone.hypotheses_mm[0], plain[2])
     close(alone.zero_noise_mm[0], zero_noise[0][2])
     close(zero_noise[1], zero_noise[0])
@@ -108,7 +113,7 @@ def test_chain_equals_the_plain_one_whatever_the_batch_and_the_chunk(case):
 
 def test_seeds_and_frames_give_other_poses_and_equal_ones_the_same(case):
     model, inputs = case
-    sampler = PoseSampler(model, num_hypotheses=HYPOTHESES)
+    sampler = build_sampler(model, Config(), num_hypotheses=HYPOTHESES)
     first = sampler(inputs, FrameDraws(5, FRAMES))
     again = sampler(inputs, FrameDraws(5, FRAMES))
     assert torch.equal(first.hypotheses_mm, again.hypotheses_mm)
@@ -121,17 +126,18 @@ def test_seeds_and_frames_give_other_poses_and_equal_ones_the_same(case):
 def test_zero_noise_estimate_does_not_depend_on_the_number_of_hypotheses():
     model = build()
     inputs = torch.rand(2, 16, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
-    few, many = (PoseSampler(model, num_hypotheses=n)(inputs, FrameDraws(0, [1, 2])) for n in (1, 9))
+    few, many = (build_sampler(model, Config(), num_hypotheses=n)(inputs, FrameDraws(0, [1, 2])) for n in (1, 9))
     close(few.zero_noise_mm, many.zero_noise_mm, 1e-5)
 
 
 def test_noise_scale_zero_takes_the_noise_out_of_the_chain():
     inputs = torch.rand(1, 16, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
     model = build(NOISE_SCALE=0.0, EXTRA={"SAMPLEABLE": False})
-    quiet = PoseSampler(model, num_hypotheses=4)(inputs, FrameDraws(0, [1])).hypotheses_mm
+    quiet = build_sampler(model, Config(), num_hypotheses=4)(inputs, FrameDraws(0, [1])).hypotheses_mm
     assert float(quiet.std(dim=1).max()) < 1e-3
     model = build(NOISE_SCALE=1.0, EXTRA={"SAMPLEABLE": False})
-    assert float(PoseSampler(model, num_hypotheses=4)(inputs, FrameDraws(0, [1])).hypotheses_mm.std(dim=1).max()) > 1
+    loud = build_sampler(model, Config(), num_hypotheses=4)(inputs, FrameDraws(0, [1])).hypotheses_mm
+    assert float(loud.std(dim=1).max()) > 1
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
@@ -139,8 +145,10 @@ def test_noise_scale_zero_takes_the_noise_out_of_the_chain():
 def test_other_precisions_stay_near(precision, variant):
     model = build(**VARIANTS[variant])
     inputs = torch.rand(2, 16, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
-    exact = PoseSampler(model, num_hypotheses=5)(inputs, FrameDraws(0, [1, 2])).hypotheses_mm
-    near = PoseSampler(model, num_hypotheses=5, precision=precision)(inputs, FrameDraws(0, [1, 2])).hypotheses_mm
+    exact, near = (
+        build_sampler(model, Config(), num_hypotheses=5, precision=name)(inputs, FrameDraws(0, [1, 2])).hypotheses_mm
+        for name in ("float32", precision)
+    )
     assert near.dtype == torch.float32
     close(near, exact, 0.05)
     assert next(model.parameters()).dtype == torch.float32

@@ -8,6 +8,7 @@ from torch import nn
 
 from models import build_model
 from models.trainer import Trainer, learning_rate
+from train import fit
 from utils import precision
 from utils.checkpoint import load_training_state, save_training_state
 from utils.config import parse_config
@@ -51,7 +52,7 @@ def run(trainer, start=0, stop=None):
         losses.append(float(result.loss))
         return stop is not None and result.step >= stop
 
-    trainer.fit(batches(start), after_step=after_step)
+    fit(trainer, batches(start), after_step=after_step)
     return losses
 
 
@@ -98,7 +99,7 @@ def test_training_lowers_the_loss():
         while True:
             yield fixed
 
-    learner.fit(repeat(), after_step=lambda result: losses.append(float(result.loss)))
+    fit(learner, repeat(), after_step=lambda result: losses.append(float(result.loss)))
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
@@ -114,7 +115,7 @@ def test_accumulated_batches_step_once_with_the_mean_gradient():
             yield batch
 
     losses = []
-    learner.fit(counting(), after_step=lambda result: losses.append(float(result.loss)))
+    fit(learner, counting(), after_step=lambda result: losses.append(float(result.loss)))
     assert drawn == 2
     assert len(losses) == 1
     single = [run(trainer(NUM_STEPS=1))[0]]
@@ -218,13 +219,13 @@ def test_non_finite_loss_stops_and_names_the_step(bad_step):
 
     learner = trainer()
     with pytest.raises(DiffPoseError, match=f"not finite at step {bad_step}"):
-        learner.fit(poisoned(), after_step=lambda result: None)
+        fit(learner, poisoned(), after_step=lambda result: None)
 
 
 def test_delayed_look_names_the_right_step():
     """On CUDA losses are looked at every LOG_EVERY steps; the first bad one is still the one named."""
     learner = trainer(NUM_STEPS=6)
-    learner._look_every = 4
+    learner._check_every = 4
 
     def poisoned():
         for k, batch in enumerate(batches(), start=1):
@@ -233,7 +234,7 @@ def test_delayed_look_names_the_right_step():
             yield batch
 
     with pytest.raises(DiffPoseError, match="step 6"):
-        learner.fit(poisoned(), after_step=lambda result: None)
+        fit(learner, poisoned(), after_step=lambda result: None)
 
 
 def test_state_of_another_seed_or_configuration_is_refused():

@@ -11,6 +11,7 @@ from torch import nn
 
 from models import build_model
 from models.trainer import Trainer
+from train import fit
 from utils.config import parse_config
 from utils.distributed import SINGLE, Processes
 from utils.randomness import seed_of
@@ -57,14 +58,14 @@ def make_trainer(processes, dtype, steps):
 def outcome(processes=SINGLE):
     """(weights after STEPS float64 steps, gradients of the first float32 step, losses), each name -> tensor."""
     trainer, losses = make_trainer(processes, torch.float64, STEPS), []
-    trainer.fit(batches(processes), after_step=lambda result: losses.append(result.loss))
+    fit(trainer, batches(processes), after_step=lambda result: losses.append(result.loss))
     first, gradients = make_trainer(processes, torch.float32, 1), {}
 
     def keep_gradients(*args, **kwargs):
         gradients.update({name: p.grad.clone() for name, p in first.model.named_parameters() if p.grad is not None})
 
     with mock.patch.object(first.optimizer, "step", keep_gradients):
-        first.fit(batches(processes), after_step=lambda result: None)
+        fit(first, batches(processes), after_step=lambda result: None)
     return {"weights": trainer.model.state_dict(), "gradients": gradients, "losses": torch.stack(losses)}
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.batch import model_input
 from utils.randomness import FrameDraws
 
 
@@ -24,8 +25,7 @@ def predict(
     and ``z0_mm`` added; the truth is moved to the same device.
     """
     for batch in tqdm(loader, desc=description, unit="batch", disable=not description, leave=False):
-        inputs = batch["heatmap" if "heatmap" in batch else "pose_2d"]
-        samples = sampler(inputs.to(device), FrameDraws(seed, batch["row"].tolist(), device=device))
+        samples = sampler(model_input(batch).to(device), FrameDraws(seed, batch["row"].tolist(), device=device))
         yield {
             **batch,
             "gt_mm": batch["gt_mm"].to(device),

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.condition_embedding import CandidateConcatenation, HeatmapEmbedding, PoseCondition, SharedInput
+from models.candidates import Poses2D, WholeHeatmaps
+from models.condition_embedding import CandidateConcatenation, HeatmapEmbedding, PoseCondition
 from models.denoiser import Denoiser
 from models.fast.attention import SelfAttention
 from models.fast.packed import PackedCondition, PackedDenoiser, PackedEncoderLayer
@@ -25,7 +26,7 @@ def close(a, b, relative):
 def test_denoiser(dtype, tolerance, t):
     torch.manual_seed(0)
     denoiser = deterministic_weights(Denoiser(pose_dim=48, condition_dim=64))
-    denoiser.upscale.weight[:, 48] /= 100  # of t, lest it drown the rest
+    denoiser.upscale.weight[:, 48] /= 100  # of t, which would drown the rest
     packed = PackedDenoiser(denoiser, dtype)
     x, condition = torch.randn(2, 5, 48), torch.randn(2, 5, 64)
     share = PackedCondition(nn.Identity(), denoiser, dtype)(condition)
@@ -66,9 +67,9 @@ def test_share_of_the_condition(dtype, tolerance, kind):
     }
     embedding, width = HeatmapEmbedding(condition_dim=dim, layers=1, **options.get(kind, {})), 16 * dim
     if kind == "whole maps":
-        rows = SharedInput(maps / 4096)
+        rows = WholeHeatmaps(maps / 4096)
     elif kind == "pose":
-        embedding, rows, width = PoseCondition(), SharedInput(torch.randn(5, 32, generator=generator)), 32
+        embedding, rows, width = PoseCondition(), Poses2D(torch.randn(5, 32, generator=generator)), 32
     elif kind == "pairs":
         embedding, width = CandidateConcatenation(), 8 * 16 * 2
     embedding = deterministic_weights(embedding)

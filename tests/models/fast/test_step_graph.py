@@ -1,11 +1,15 @@
 """A recorded step does what a plain one does. Here a recording is a call that is made again; on CUDA, a graph."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from models.fast.step_graph import WARM_UP_STEPS, HeldDraws, StepGraph, record_cuda
-from models.trainer import wants_graph
+from models import build_trainer
+from models.fast.step_graph import WARM_UP_STEPS, HeldDraws, StepGraph, record_cuda, wants_graph
+from models.trainer import Trainer
 from tests.models.test_trainer import batches, config, equal, run, trainer
+from train import fit
 from utils.cell_lists import CellLists
 from utils.distributed import SINGLE, Processes
 from utils.errors import DiffPoseError
@@ -19,10 +23,12 @@ def call_again(work):
 
 
 def graphed(learner):
-    learner._graph = StepGraph(learner._whole_step, record=call_again, warm_up=lambda work: work())
-    for group in learner.optimizer.param_groups:
-        group["lr"] = torch.tensor(group["lr"])
-    return learner
+    """The same trainer, whose steps are recorded."""
+    recorder = partial(StepGraph, record=call_again, warm_up=lambda work: work())
+    recorded = Trainer(learner.model, learner.config, seed=learner.seed, recorder=recorder)
+    for group in recorded.optimizer.param_groups:
+        group["capturable"] = False  # this is for a GPU alone
+    return recorded
 
 
 # A learning rate that is the same number in float32, in which a device reads it.
@@ -59,7 +65,7 @@ def resident(source, count):
 def test_cell_lists_train_like_the_maps_they_come_from():
     plain, lists, recorded = trainer(**EXACT), trainer(**EXACT), graphed(trainer(**EXACT))
     for learner, source in ((plain, batches()), (lists, as_lists(batches())), (recorded, resident(batches(), 7))):
-        learner.fit(source, after_step=lambda result: None)
+        fit(learner, source, after_step=lambda result: None)
     assert equal(plain, lists)
     assert equal(plain, recorded)
 
@@ -73,7 +79,7 @@ def on_cuda(source):
 
 def test_lists_of_each_batch_alone_are_refused():
     with pytest.raises(ValueError, match="same cell lists"):
-        graphed(trainer(**EXACT)).fit(as_lists(batches()), after_step=lambda result: None)
+        fit(graphed(trainer(**EXACT)), as_lists(batches()), after_step=lambda result: None)
 
 
 def test_failure_to_record_is_one_line(monkeypatch):
@@ -132,10 +138,10 @@ def test_cuda_graph_equals_plain_steps(lists):
     for graph in (False, True):
         settings = config(NUM_STEPS=8, AMP=True, AMP_DTYPE="bfloat16", CUDA_GRAPH=graph)
         learner = trainer(NUM_STEPS=8)
-        learner = type(learner)(learner.model.cuda(), settings, seed=1)
-        assert (learner._graph is not None) == graph
+        learner = build_trainer(learner.model.cuda(), settings, seed=1)
+        assert (learner.recorder is not None) == graph
         source = on_cuda(resident(batches(), 8)) if lists else batches()
         seen = []
-        learner.fit(source, after_step=lambda result, seen=seen: seen.append(float(result.loss)))
+        fit(learner, source, after_step=lambda result, seen=seen: seen.append(float(result.loss)))
         losses.append(seen)
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)
