@@ -21,7 +21,14 @@ from data.resident_rows import ResidentRows
 from data.splits import evaluation_set, training_set, validation_set
 from models import build_model, build_sampler, build_trainer
 from models.trainer import StepResult, Trainer, TrainingBatch
-from utils.checkpoint import clean_up, load_training_state, save_atomic, save_training_state, training_states
+from utils.checkpoint import (
+    clean_up,
+    load_training_state,
+    load_weights,
+    save_atomic,
+    save_training_state,
+    training_states,
+)
 from utils.config import Config, dump_config, flatten_config, ignore_warning, load_config, print_warning, save_config
 from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
@@ -272,6 +279,8 @@ def run(args: argparse.Namespace, config: Config, processes: Processes, device: 
     folder = Path(f"{config.output_dir}_{name}")
     torch.manual_seed(seed_of(args.seed, "weights"))
     model = build_model(config).to(device)
+    if config.train.start_from and not (args.resume and training_states(folder)):
+        load_weights(model, config.train.start_from, device=device)
     trainer = build_trainer(model, config, seed=args.seed, processes=processes)
     resume(trainer, folder, wanted=args.resume)
     if processes.is_main:

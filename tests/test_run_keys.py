@@ -21,6 +21,23 @@ def trainer(config):
     return Trainer(build_model(config), config, seed=0)
 
 
+@covers("TRAIN.START_FROM")
+def test_start_from(script, tiny, trained, tmp_path):
+    source = trained / "model-final.pt"
+    arguments = ("--config", tiny, "--seed", "3", "--device", "cpu", "--no_eval", "--do_not_use_wandb")
+    settings = ("TRAIN.NUM_STEPS=1", "TRAIN.LR=1e-12", f"TRAIN.START_FROM={source}")
+    code, _, err = script("train", *arguments, "--run_name", "on", "--set", *settings)
+    assert code == 0, err
+    old, new = (
+        torch.load(path, weights_only=True)["model"] for path in (source, tmp_path / "run_on" / "model-final.pt")
+    )
+    torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-8)
+    missing = f"TRAIN.START_FROM={tmp_path}/none.pt"
+    code, _, err = script("train", *arguments, "--run_name", "no", "--set", missing)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "none.pt" in err
+
+
 @covers("OUTPUT_DIR")
 def test_output_dir(make, tmp_path):
     folder = open_run_folder(make(f"OUTPUT_DIR={tmp_path}/there"), "name", resume=False)

@@ -154,6 +154,7 @@ class TrainConfig(Section):
         False, FlagOr(Text()), "continue a run: true (from CHECKPOINT) or a training state's path"
     )
     checkpoint: str = text("", "what RESUME: true continues from", optional=True)
+    start_from: str = text("", "model-*.pt whose raw weights a new run starts from; empty: fresh ones", optional=True)
     save_every: int = integer(10_000, "steps between saved checkpoints; 0: only the final one")
     keep: int = integer(2, "training states kept; older ones are deleted", minimum=1)
     validate_every: int = integer(0, "steps between validations; 0: never")
