@@ -13,6 +13,7 @@ import torch
 
 from data.loader import lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
+from data.recordings import recordings_of
 from data.splits import SPLITS, evaluation_set, expected_actions, training_set
 from models import build_sampler
 from models.run import load_run
@@ -28,7 +29,7 @@ from utils.evaluation.predictions import PredictionFile, PredictionWriter
 from utils.evaluation.report import EASY_FRAMES, HARD_FRAMES, write_report
 from utils.memory import keep_freed_memory
 from utils.precision import usable_precision
-from utils.skeleton import skeleton_for
+from utils.skeleton import ALL_JOINTS, JOINT_SETS, joint_set_for, skeleton_for
 from utils.tracking import Tracker
 
 PICTURES_PER_SPLIT = 4
@@ -51,6 +52,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num_hypotheses", type=int, help="hypotheses a frame (TEST.NUM_HYPO)")
     parser.add_argument("--stride", type=int, help="every how many test rows make the full split (TEST.STRIDE)")
     parser.add_argument("--actions", nargs="+", help="only these actions (TEST.ACTIONS)")
+    parser.add_argument(
+        "--joints", choices=JOINT_SETS, default=ALL_JOINTS, help="all joints, or the 13 that all skeletons share"
+    )
     parser.add_argument("--weights", choices=("raw", "ema"), help="trained or averaged weights (TEST.WEIGHTS)")
     parser.add_argument("--precision", help="float32, tf32, bfloat16 or float16 (TEST.PRECISION)")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
@@ -161,6 +165,7 @@ class Evaluation:
             )
             self.sampler = build_sampler(model, self.config)
         self.skeleton = skeleton_for(self.config.dataset.dataset)
+        self.joint_set = joint_set_for(args.joints, self.skeleton)
         self.samples: dict[str, list[PictureSample]] = {}
 
     def batches(self, split: str, dataset: PoseDataset) -> tuple[Iterator[dict], np.ndarray]:
@@ -228,6 +233,8 @@ class Evaluation:
             averaging=BY_ACTION if split == "full" else BY_FRAME,
             expected_groups=expected_actions(config, dataset),
             subsets=by_ambiguity(dataset) if split == "full" else None,
+            recordings=recordings_of(dataset),
+            joint_set=self.joint_set,
             blind=blind,
             estimators=RULES,
             skipped_rows=left_out.tolist(),

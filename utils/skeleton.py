@@ -1,6 +1,6 @@
 """Joint names, orders, bones and symmetric pairs: every joint index of the project is defined here, once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from utils.errors import DiffPoseError
 
@@ -80,7 +80,7 @@ class Skeleton:
 
     ``bones`` are (parent, child) pairs; ``symmetric_bones`` are ((a, b), (c, d)) pairs of a right and a left bone (in
     either order) whose lengths should agree; ``root_from_hips``: the network predicts all joints but the root, which is
-    put back as the midpoint of ``hips``.
+    put back as the midpoint of ``hips``; ``rooted``: joint 0 is the root, which is zero in every root-centred pose.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Skeleton:
     root_from_hips: bool
     right: tuple[int, ...]
     left: tuple[int, ...]
+    rooted: bool = True
 
     @property
     def num_joints(self) -> int:
@@ -192,3 +193,64 @@ def skeleton_for(dataset: str) -> Skeleton:
         return _BY_DATASET[dataset.lower()]
     except KeyError:
         raise DiffPoseError(f"unknown dataset '{dataset}': DATASET.DATASET is one of h36m, 3DHP, 3dpw") from None
+
+
+@dataclass(frozen=True)
+class JointSet:
+    """Joints that are scored by themselves, rooted at the middle of the hips: the numbers of ``source``'s joints."""
+
+    name: str
+    source: Skeleton
+    numbers: tuple[int, ...]
+    skeleton: Skeleton = field(init=False)
+
+    def __post_init__(self):
+        new = {number: place for place, number in enumerate(self.numbers)}
+
+        def kept(numbers: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(new[number] for number in numbers if number in new)
+
+        bones = tuple(kept(bone) for bone in self.source.bones)
+        pairs = tuple((kept(a), kept(b)) for a, b in self.source.symmetric_bones)
+        skeleton = Skeleton(
+            name=self.name,
+            joints=tuple(self.source.joints[number] for number in self.numbers),
+            bones=tuple(bone for bone in bones if len(bone) == 2),
+            symmetric_bones=tuple(pair for pair in pairs if all(len(bone) == 2 for bone in pair)),
+            pck_joints=kept(self.source.pck_joints),
+            cps_joints=kept(self.source.cps_joints),
+            hips=kept(self.source.hips),
+            root_from_hips=False,
+            right=kept(self.source.right),
+            left=kept(self.source.left),
+            rooted=False,
+        )
+        object.__setattr__(self, "skeleton", skeleton)
+
+    def select(self, poses):
+        """Poses (..., J, 3) of the source, arrays or tensors -> (..., len(numbers), 3), the middle of the hips at 0."""
+        right, left = self.source.hips
+        return poses[..., list(self.numbers), :] - (poses[..., [right], :] + poses[..., [left], :]) / 2
+
+
+COMMON13 = JointSet("common13", H36M17, (1, 2, 3, 4, 5, 6, 8, 11, 12, 13, 14, 15, 16))
+"""Hips, knees, ankles, thorax, shoulders, elbows, wrists: what recorded skeletons agree on (not spine and head)."""
+
+ALL_JOINTS = "all"
+JOINT_SETS = (ALL_JOINTS, COMMON13.name)
+
+
+def joint_set_for(name: str, skeleton: Skeleton) -> JointSet | None:
+    """The joints of a name of :data:`JOINT_SETS`; None for all of the skeleton's.
+
+    Raises DiffPoseError for an unknown name, and for a skeleton that does not have the joints.
+    """
+    if name == ALL_JOINTS:
+        return None
+    if name != COMMON13.name:
+        raise DiffPoseError(f"unknown joints '{name}': one of {', '.join(JOINT_SETS)}")
+    if skeleton is not COMMON13.source:
+        raise DiffPoseError(
+            f"joints {name} are Human3.6M's: poses of {skeleton.name} are scored on all their joints (--joints all)"
+        )
+    return COMMON13

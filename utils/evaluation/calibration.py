@@ -21,6 +21,8 @@ class Calibration:
         levels: (L,) nominal shares, 0.05 .. 0.95.
         observed: (L,) share of frames whose truth lies within the level's ball, averaged over the joints.
         observed_per_joint: (J, L) the same for each joint.
+        covered_50, covered_80, covered_95: ``observed`` at these levels: how often the truth lies within the region
+            that holds 50, 80 and 95 % of the hypotheses.
         error: mean over joints of ``error_per_joint``: expected calibration error, 0 (ideal) .. 0.5.
         error_per_joint: (J,) mean over levels of |observed - nominal|.
         joints: (J,) names, without the root, which is always zero.
@@ -32,6 +34,9 @@ class Calibration:
     levels: tuple[float, ...]
     observed: tuple[float, ...]
     observed_per_joint: tuple[tuple[float, ...], ...]
+    covered_50: float
+    covered_80: float
+    covered_95: float
     error: float
     error_per_joint: tuple[float, ...]
     joints: tuple[str, ...]
@@ -49,6 +54,12 @@ def observed_shares(rank_counts: np.ndarray, levels: tuple[float, ...] = LEVELS)
     ranks = rank_counts.shape[1]
     covered = np.clip(np.asarray(levels)[:, None] * ranks - np.arange(ranks), 0.0, 1.0)  # (L, H + 1)
     return rank_counts @ covered.T / rank_counts.sum(1, keepdims=True)
+
+
+def covered(observed: np.ndarray) -> dict[str, float]:
+    """``covered_50``, ``covered_80`` and ``covered_95`` of the shares (J, L) observed at :data:`LEVELS`."""
+    mean = observed.mean(0)
+    return {f"covered_{100 * level:.0f}": float(mean[LEVELS.index(level)]) for level in (0.5, 0.8, 0.95)}
 
 
 class CalibrationCounter:
@@ -79,17 +90,22 @@ class CalibrationCounter:
         self._farther += other._farther
         self._frames += other._frames
 
+    def observed(self) -> np.ndarray:
+        """Share (J, L) of the frames so far whose truth lies within each level, root left out."""
+        return observed_shares(self._counts[self._first :])
+
     def result(self) -> Calibration:
         """The calibration over all frames so far. Raises ValueError if there are none."""
         if not self._frames:
             raise ValueError("no frame was counted")
-        observed = observed_shares(self._counts[self._first :])
+        observed = self.observed()
         errors = np.abs(observed - np.asarray(LEVELS)).mean(1)
         quantiles = self._farther[self._first :] / self._frames
         return Calibration(
             levels=LEVELS,
             observed=tuple(observed.mean(0).tolist()),
             observed_per_joint=tuple(tuple(row) for row in observed.tolist()),
+            **covered(observed),
             error=float(errors.mean()),
             error_per_joint=tuple(errors.tolist()),
             joints=self._joints[self._first :],

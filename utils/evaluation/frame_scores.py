@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from utils.evaluation.consensus import Estimator, mean_pose
-from utils.evaluation.metrics import METRICS, best_so_far, pose_scores, reduce_hypotheses, spread, truth_ranks
+from utils.evaluation.metrics import (
+    METRICS,
+    best_so_far,
+    energy_score,
+    pose_scores,
+    reduce_hypotheses,
+    spread,
+    truth_ranks,
+)
 from utils.geometry import coordinate_major
-from utils.skeleton import Skeleton
+from utils.skeleton import JointSet, Skeleton
 
 CURVES = ("mpjpe", "pa_mpjpe")
 # Keeps the temporaries of one scoring call at a few tens of MB, whatever the batch size.
@@ -28,6 +36,7 @@ class FrameScores:
             estimator's key, and, where given, zero_noise, blind_mean_pose, blind_best.
         best_of_n: 'mpjpe' and 'pa_mpjpe' -> (B, H): error of the best of the first 1 .. H hypotheses.
         closer, farther: (B, J) hypotheses closer to and farther from the median pose than the truth.
+        energy: (B,) energy score, mm.
         spread: (B, J, 3) standard deviation over hypotheses, mm; None for a single hypothesis.
     """
 
@@ -35,6 +44,7 @@ class FrameScores:
     best_of_n: dict[str, np.ndarray]
     closer: np.ndarray
     farther: np.ndarray
+    energy: np.ndarray
     spread: np.ndarray | None
 
 
@@ -66,6 +76,7 @@ def _score_chunk(
         best_of_n={key: best_so_far(errors[key]).cpu().numpy() for key in CURVES},
         closer=closer.cpu().numpy(),
         farther=farther.cpu().numpy(),
+        energy=energy_score(hypotheses, truth).cpu().numpy(),
         spread=spread(hypotheses).cpu().numpy() if hypotheses.shape[1] > 1 else None,
     )
 
@@ -78,6 +89,7 @@ def _concatenate(parts: list[FrameScores]) -> FrameScores:
         best_of_n={key: np.concatenate([part.best_of_n[key] for part in parts]) for key in CURVES},
         closer=np.concatenate([part.closer for part in parts]),
         farther=np.concatenate([part.farther for part in parts]),
+        energy=np.concatenate([part.energy for part in parts]),
         spread=None if parts[0].spread is None else np.concatenate([part.spread for part in parts]),
     )
 
@@ -92,6 +104,7 @@ def score_frames(
     heatmaps: Tensor | None = None,
     blind_mean_pose: Tensor | None = None,
     blind_mm: Tensor | None = None,
+    joint_set: JointSet | None = None,
 ) -> FrameScores:
     """Score B frames; all poses root-centred, mm, evaluation frame, on one device.
 
@@ -102,6 +115,7 @@ def score_frames(
         estimators: key -> rule of utils.evaluation.consensus, left out if it gives None; by default the mean pose.
         heatmaps: (B, 16, 64, 64) for the rules that use them, or None.
         blind_mean_pose: (J, 3), and ``blind_mm`` (B, H', J, 3): the image-blind baselines, or None.
+        joint_set: score these joints only; J is then their number in the result. Estimators still see whole poses.
 
     Raises:
         ValueError: shapes that do not fit the skeleton or each other.
@@ -124,5 +138,9 @@ def score_frames(
         if blind_mean_pose is not None:
             singles["blind_mean_pose"] = blind_mean_pose.to(truth).expand_as(truth)
         blind = None if blind_mm is None else blind_mm[chosen].to(truth)
-        parts.append(_score_chunk(hypotheses, truth, singles, blind, skeleton))
+        if joint_set is not None:
+            hypotheses, truth = joint_set.select(hypotheses), joint_set.select(truth)
+            singles = {key: joint_set.select(pose) for key, pose in singles.items()}
+            blind = None if blind is None else joint_set.select(blind)
+        parts.append(_score_chunk(hypotheses, truth, singles, blind, joint_set.skeleton if joint_set else skeleton))
     return _concatenate(parts)

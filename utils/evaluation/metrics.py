@@ -200,6 +200,24 @@ def spread(hypotheses: Tensor) -> Tensor:
     return (centred.square_().sum(1) / (hypotheses.shape[1] - 1)).sqrt_()
 
 
+def energy_score(hypotheses: Tensor, truth: Tensor) -> Tensor:
+    """Energy score (B,), mm, of hypotheses (B, H, J, 3) as a distribution, given the truth (B, J, 3); lower is better.
+
+    mean_h |X_h - y| - 1/2 mean_hh' |X_h - X_h'| over all H^2 pairs, with |.| the length of the flattened pose divided
+    by sqrt(J) (Gneiting and Raftery 2007, Eq. 22). A proper score: only the true distribution minimises its mean, so
+    neither too narrow nor too wide a spread pays. For a single hypothesis it is the distance to the truth.
+    """
+    _check_hypotheses(hypotheses)
+    # In double precision: squared lengths are differences of large numbers, and the spread may be small.
+    centre = hypotheses.double().mean(1, keepdim=True)
+    samples = (hypotheses.double() - centre).flatten(2)  # (B, H, 3 J)
+    target = (truth.double()[:, None] - centre).flatten(2)  # (B, 1, 3 J)
+    squares = samples.square().sum(-1)
+    pairs = squares[:, :, None] + squares[:, None] - 2 * samples @ samples.transpose(1, 2)  # (B, H, H)
+    pairs = pairs.clamp_min_(0).sqrt_().mean((1, 2))
+    return (((samples - target).norm(dim=-1).mean(1) - pairs / 2) / truth.shape[-2] ** 0.5).to(hypotheses.dtype)
+
+
 def truth_ranks(hypotheses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """How many hypotheses are strictly closer to, and how many strictly farther from, the median pose than the truth.
 

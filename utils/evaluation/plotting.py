@@ -187,13 +187,14 @@ def plot_spread(path: str | Path, result: SplitResult) -> Path | None:
     """Standard deviation of the hypotheses per joint and axis, mean over frames; None for a single hypothesis."""
     if result.spread_mm is None:
         return None
-    spread = np.array(result.spread_mm)[1:]  # the root is zero by definition
+    joints = result.calibration.joints  # without a root, which is zero by definition
+    spread = np.array(result.spread_mm)[-len(joints) :]
     figure = _figure(9, 3.6)
     axes = figure.subplots()
     places = np.arange(len(spread))
     for axis, label in enumerate(("x (right)", "y (up)", "z (depth)")):
         axes.bar(places + 0.27 * (axis - 1), spread[:, axis], width=0.27, color=AXIS_COLOURS[axis], label=label)
-    axes.set_xticks(places, result.joints[1:], rotation=45, ha="right")
+    axes.set_xticks(places, joints, rotation=45, ha="right")
     axes.set_ylabel("standard deviation (mm)")
     axes.set_title(f"spread of {result.num_hypotheses} hypotheses, split '{result.info.split}'", fontsize=9)
     axes.grid(axis="y", color="0.9")

@@ -7,9 +7,11 @@
 * ``results``: one :class:`utils.evaluation.SplitResult` per split, field by field: ``info`` (split, dataset, source,
   is_human36m, stride, seed, weights, checkpoint, precision, notes), ``num_frames``, ``num_hypotheses``, ``averaging``,
   ``skeleton``, ``joints``, ``rows`` {row: {metric: value}}, ``groups`` {action: {num_frames, rows}}, ``subsets``
-  {easy frames, hard frames: {num_frames, rows}} averaged by frame, ``missing_groups``, ``best_of_n`` {mpjpe, pa_mpjpe:
-  H numbers}, ``calibration`` (or null), ``spread_mm`` (J x 3, or null), ``sharpness_mm`` (or null), ``cps_curve`` (300
-  shares), ``skipped_rows``;
+  {easy frames, hard frames: {num_frames, rows}} averaged by frame, ``recordings`` {recording: {num_recordings,
+  num_frames, rows, energy_score, calibration_error, covered_50, covered_80, covered_95}} and ``recording_averages``
+  {kind, or all recordings: the same}, in which each recording counts alike, ``missing_groups``, ``best_of_n`` {mpjpe,
+  pa_mpjpe: H numbers}, ``energy_score`` (mm), ``calibration`` (or null), ``spread_mm`` (J x 3, or null),
+  ``sharpness_mm`` (or null), ``cps_curve`` (300 shares), ``skipped_rows``;
 * ``published``: for Human3.6M only, the literature's numbers that the text shows beside ours.
 
 No number in it is NaN or infinite.
@@ -140,18 +142,42 @@ def _group_table(result: SplitResult) -> list[str]:
     return _table(head, lines)
 
 
+def _recording_table(result: SplitResult) -> list[str]:
+    """Each recording, then averages in which each counts alike; nothing for a file without separate recordings."""
+    if not result.recordings:
+        return []
+    rows = [row for row in ("best", "heatmap_mean", "mean_pose") if row in result.rows]
+    head = ["recording", "frames"]
+    for row in rows:
+        head += [f"{row_label(row, result.num_hypotheses)[0].split(':')[0]}: MPJPE", "PA"]
+    head += ["energy", "calibration", "in 50 %", "80 %", "95 %"]
+    averages = {
+        f"{name}, {_count(average.num_recordings, 'recording')} alike": average
+        for name, average in result.recording_averages.items()
+    }
+    lines = []
+    for name, own in (*result.recordings.items(), *averages.items()):
+        cells = [f"{own.rows[row][key]:.1f}" for row in rows for key in ("mpjpe", "pa_mpjpe")]
+        error = "-" if own.calibration_error is None else f"{own.calibration_error:.3f}"
+        shares = ["-" if s is None else f"{100 * s:.0f} %" for s in (own.covered_50, own.covered_80, own.covered_95)]
+        lines.append([name, str(own.num_frames), *cells, f"{own.energy_score:.1f}", error, *shares])
+    return _table(head, lines)
+
+
 def _calibration_lines(result: SplitResult) -> list[str]:
+    energy = f"energy score {result.energy_score:.1f} mm (of the hypotheses as a distribution; lower is better)"
     calibration = result.calibration
     if calibration is None:
-        return ["calibration and spread: not defined for a single hypothesis"]
-    at = dict(zip(calibration.levels, calibration.observed, strict=True))
+        return ["calibration and spread: not defined for a single hypothesis", energy]
     worst = max(range(len(calibration.joints)), key=lambda j: calibration.error_per_joint[j])
-    shares = ", ".join(f"{100 * level:.0f} %: {100 * at[level]:.1f} %" for level in (0.5, 0.8, 0.95))
+    shares = {50: calibration.covered_50, 80: calibration.covered_80, 95: calibration.covered_95}
+    covered = ", ".join(f"{level} %: {100 * share:.1f} %" for level, share in shares.items())
     return [
         f"expected calibration error {calibration.error:.3f} (0 is ideal; worst joint {calibration.joints[worst]} "
-        f"{calibration.error_per_joint[worst]:.3f}); truth within the nominal region of {shares}",
+        f"{calibration.error_per_joint[worst]:.3f}); truth within the nominal region of {covered}",
         f"truth quantile {calibration.truth_quantile:.3f} (0.5 is ideal; the literature's 'ECE'); "
         f"spread {result.sharpness_mm:.1f} mm (mean over non-root joints)",
+        energy,
     ]
 
 
@@ -208,6 +234,7 @@ def format_report(results: Sequence[SplitResult]) -> str:
         blocks.append(_calibration_lines(result))
         if len(result.groups) > 1:
             blocks.append(_group_table(result))
+        blocks.append(_recording_table(result))
     blocks.append(published_table(results))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 

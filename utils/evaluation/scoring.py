@@ -16,9 +16,10 @@ from utils.errors import DiffPoseError
 from utils.evaluation.baselines import ImageBlindBaseline
 from utils.evaluation.consensus import Estimator
 from utils.evaluation.frame_scores import FrameScores, score_frames
+from utils.evaluation.recordings import Recordings
 from utils.evaluation.split_result import BY_ACTION, BY_FRAME, SplitInfo, SplitResult
 from utils.evaluation.totals import Totals, summarise
-from utils.skeleton import Skeleton
+from utils.skeleton import JointSet, Skeleton
 
 ALL_FRAMES = "all"
 
@@ -75,6 +76,7 @@ def _score(
     skeleton: Skeleton,
     estimators: Mapping[str, Estimator] | None,
     blind: ImageBlindBaseline | None,
+    joint_set: JointSet | None,
 ) -> FrameScores:
     return score_frames(
         frames.poses["hypotheses_mm"],
@@ -85,6 +87,7 @@ def _score(
         heatmaps=frames.heatmaps,
         blind_mean_pose=blind.mean_pose if blind else None,
         blind_mm=blind.draw(frames.rows) if blind else None,
+        joint_set=joint_set,
     )
 
 
@@ -108,6 +111,8 @@ def evaluate(
     averaging: str = BY_FRAME,
     expected_groups: Sequence[str] = (),
     subsets: Mapping[str, Collection[int]] | None = None,
+    recordings: Recordings | None = None,
+    joint_set: JointSet | None = None,
     blind: ImageBlindBaseline | None = None,
     estimators: Mapping[str, Estimator] | None = None,
     skipped_rows: Sequence[int] = (),
@@ -123,6 +128,8 @@ def evaluate(
         averaging: 'by action': each metric over a group's frames, then over the groups present; or 'by frame'.
         expected_groups: groups that should occur; those without a frame are reported by name.
         subsets: name -> rows of the file; the averages over each part's frames are reported as well.
+        recordings: which rows belong together, for averages in which each recording counts alike.
+        joint_set: score these joints only, rooted at the middle of the hips.
         blind: adds the image-blind rows.
         estimators: key -> rule of utils.evaluation.consensus that makes one usable pose; by default the mean pose.
         skipped_rows: rows that the caller has already left out.
@@ -142,16 +149,16 @@ def evaluate(
         if not len(frames.rows):
             continue
         count = frames.poses["hypotheses_mm"].shape[1]
-        totals = totals or Totals(skeleton, count)
+        totals = totals or Totals(joint_set.skeleton if joint_set else skeleton, count)
         if count != totals.num_hypotheses:
             raise ValueError(f"batches of {totals.num_hypotheses} and of {count} hypotheses in one split")
         rows = frames.rows.tolist()
         names = _group_names(groups, rows, info.split)
-        scores = _score(frames, skeleton, estimators, blind)
-        totals.add(scores, rows, names)
+        scores = _score(frames, skeleton, estimators, blind, joint_set)
+        totals.add(scores, rows, names, _group_names(recordings.of_row, rows, info.split) if recordings else [])
     totals, skipped = _collect(totals, skipped, processes)
     if not processes.is_main:
         return None
     if totals is None:
         raise DiffPoseError(f"split '{info.split}' has no frame to score: check its subjects, actions and stride")
-    return summarise(totals, info, averaging, expected_groups, subsets or {}, skipped)
+    return summarise(totals, info, averaging, expected_groups, subsets or {}, recordings, skipped)

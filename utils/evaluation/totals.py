@@ -8,6 +8,7 @@ import numpy as np
 from utils.evaluation.calibration import CalibrationCounter
 from utils.evaluation.frame_scores import CURVES, FrameScores
 from utils.evaluation.metrics import METRICS, cps_curve
+from utils.evaluation.recordings import Recordings, RecordingTotals
 from utils.evaluation.split_result import BY_ACTION, GroupResult, SplitInfo, SplitResult
 from utils.skeleton import Skeleton
 
@@ -21,21 +22,27 @@ class Totals:
     rows: list[int] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    energy: list[np.ndarray] = field(default_factory=list)
     curves: dict[str, np.ndarray] = field(default_factory=dict)
     spread: np.ndarray = field(default_factory=lambda: np.zeros(()))
     sharpness: float = 0.0
 
     def __post_init__(self) -> None:
+        joints, rooted = self.skeleton.joints, self.skeleton.rooted
+        self.recordings = RecordingTotals(num_hypotheses=self.num_hypotheses, joints=joints, skip_root=rooted)
         self.calibration: CalibrationCounter | None = None
         if self.num_hypotheses > 1:
-            self.calibration = CalibrationCounter(num_hypotheses=self.num_hypotheses, joints=self.skeleton.joints)
+            self.calibration = CalibrationCounter(num_hypotheses=self.num_hypotheses, joints=joints, skip_root=rooted)
 
-    def add(self, frames: FrameScores, rows: list[int], groups: list[str]) -> None:
-        """Add the scores of B frames: their row numbers, and the group of each."""
+    def add(self, frames: FrameScores, rows: list[int], groups: list[str], recordings: list[str]) -> None:
+        """Add the scores of B frames: their row numbers, the group of each, and its recording (none: an empty list)."""
         self.rows += rows
         self.groups += groups
         for row, scores in frames.scores.items():
             self.scores.setdefault(row, []).append(scores)
+        self.energy.append(frames.energy)
+        if recordings:
+            self.recordings.add(frames, recordings)
         curves = np.stack([frames.best_of_n[key] for key in CURVES], axis=1)  # (B, 2, H)
         for group in set(groups):
             mine = curves[[g == group for g in groups]].sum(0, dtype=np.float64)
@@ -43,7 +50,7 @@ class Totals:
         if self.calibration is not None and frames.spread is not None:
             self.calibration.add(frames.closer, frames.farther)
             self.spread = self.spread + frames.spread.sum(0, dtype=np.float64)
-            lengths = np.sqrt(np.square(frames.spread[:, 1:], dtype=np.float64).sum(-1))
+            lengths = np.sqrt(np.square(frames.spread[:, int(self.skeleton.rooted) :], dtype=np.float64).sum(-1))
             self.sharpness += float(lengths.mean(-1).sum())
 
     def merge(self, other: "Totals") -> None:
@@ -52,6 +59,8 @@ class Totals:
         self.groups += other.groups
         for row, parts in other.scores.items():
             self.scores.setdefault(row, []).extend(parts)
+        self.energy += other.energy
+        self.recordings.merge(other.recordings)
         for group, curve in other.curves.items():
             self.curves[group] = self.curves.get(group, 0.0) + curve
         if self.calibration is not None and other.calibration is not None:
@@ -81,6 +90,7 @@ def summarise(
     averaging: str,
     expected: Sequence[str],
     subsets: Mapping[str, Collection[int]],
+    recordings: Recordings | None,
     skipped: Sequence[int],
 ) -> SplitResult:
     """The averages of a split; the arguments are those of :func:`utils.evaluation.evaluate`."""
@@ -99,6 +109,8 @@ def summarise(
     best_cps = np.concatenate(totals.scores["best"])[:, cps_column]
     cps_curves = [cps_curve(best_cps[number == g]) for g in range(len(names))]
     frames, calibration = len(number), totals.calibration
+    energy = np.bincount(number, weights=np.concatenate(totals.energy), minlength=len(names)) / frames_in
+    each, alike = totals.recordings.results(recordings.kinds) if recordings else ({}, {})
     return SplitResult(
         info=info,
         num_frames=frames,
@@ -111,9 +123,12 @@ def summarise(
             name: GroupResult(int(frames_in[g]), {row: _as_dict(a[g]) for row, a in per_group.items()})
             for g, name in enumerate(names)
         },
+        recordings=each,
+        recording_averages=alike,
         subsets=_summarise_subsets(totals, subsets),
         missing_groups=tuple(name for name in expected if name not in totals.curves),
         best_of_n={key: tuple(curves[i].tolist()) for i, key in enumerate(CURVES)},
+        energy_score=float(weights @ energy),
         calibration=calibration.result() if calibration else None,
         spread_mm=tuple(map(tuple, (totals.spread / frames).tolist())) if calibration else None,
         sharpness_mm=totals.sharpness / frames if calibration else None,
