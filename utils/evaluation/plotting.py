@@ -185,7 +185,7 @@ def plot_calibration(path: str | Path, results: Sequence[SplitResult]) -> Path |
 
 def plot_spread(path: str | Path, result: SplitResult) -> Path | None:
     """Standard deviation of the hypotheses per joint and axis, mean over frames; None for a single hypothesis."""
-    if result.spread_mm is None:
+    if result.spread_mm is None or result.calibration is None:
         return None
     joints = result.calibration.joints  # without a root, which is zero by definition
     spread = np.array(result.spread_mm)[-len(joints) :]

@@ -76,7 +76,8 @@ class RecordingTotals:
             value = np.mean([self._scores[name][row] / self._frames[name] for name in names], axis=0)
             return {metric.key: float(number) for metric, number in zip(METRICS, value, strict=True)}
 
-        error, shares = None, dict.fromkeys(("covered_50", "covered_80", "covered_95"))
+        error: float | None = None
+        shares: dict[str, float] = {}
         if self._calibration:
             observed = np.mean([self._calibration[name].observed() for name in names], axis=0)  # (J, L)
             error, shares = float(np.abs(observed - np.asarray(LEVELS)).mean()), covered(observed)
@@ -86,5 +87,7 @@ class RecordingTotals:
             rows={row: mean(row) for row in self._scores[names[0]]},
             energy_score=float(np.mean([self._energy[name] / self._frames[name] for name in names])),
             calibration_error=error,
-            **shares,
+            covered_50=shares.get("covered_50"),
+            covered_80=shares.get("covered_80"),
+            covered_95=shares.get("covered_95"),
         )

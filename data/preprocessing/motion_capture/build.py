@@ -222,7 +222,7 @@ def write_takes(
         attributes[RECORDINGS_ATTRIBUTE] = _kinds(takes, listed)
     total = (len(CAMERAS) if rig == STUDIO else VIEWS) * sum(len(take.frames) for _, take in takes)
     counter = count(1)
-    tasks = (task for planned, take in takes for task in _tasks(planned, take, seed, rig, counter))
+    tasks: Iterable[_Task] = (task for planned, take in takes for task in _tasks(planned, take, seed, rig, counter))
     with (
         ColumnarWriter(
             path, dataset="h36m", attrs=attributes, level=_COMPRESSION_LEVEL, extra_fields=(OCCLUDED_FIELD,)
