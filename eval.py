@@ -14,9 +14,12 @@ import torch
 from data.loader import lost_workers_named, make_loader
 from data.pose_dataset import PoseDataset
 from data.recordings import recordings_of
-from data.splits import SPLITS, evaluation_set, expected_actions, training_set
+from data.splits import SPLITS, evaluation_set, expected_actions, training_set, validation_set
 from models import build_sampler
-from models.run import load_run
+from models.diffusion import GaussianDiffusion
+from models.run import add_sampling_flags, load_run, sampling_overrides
+from models.start_variance import FILE as START_VARIANCE
+from models.start_variance import keep_start_variance, measure_start_variance, read_start_variance
 from utils.config import Config, change_config, flatten_config, load_config
 from utils.distributed import Processes
 from utils.errors import DiffPoseError, run_script
@@ -57,13 +60,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--weights", choices=("raw", "ema"), help="trained or averaged weights (TEST.WEIGHTS)")
     parser.add_argument("--precision", help="float32, tf32, bfloat16 or float16 (TEST.PRECISION)")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--skip_bad", action="store_true", help="leave out and count rows that can't be used")
     parser.add_argument("--no_pictures", action="store_true", help="write the report only")
     parser.add_argument("--output", help="folder of the report (default: the configuration's folder)")
     parser.add_argument("--do_not_use_wandb", action="store_true", help="do not log to Weights & Biases")
+    add_sampling_flags(parser)
     args = parser.parse_args()
     for name in ("num_hypotheses", "stride"):
         value = getattr(args, name)
@@ -81,7 +84,7 @@ def overrides(args: argparse.Namespace) -> list[str]:
         "TEST.PRECISION": args.precision,
         "TEST.ACTIONS": args.actions and f"[{', '.join(args.actions)}]",
     }
-    return args.set + [f"{key}={value}" for key, value in flags.items() if value is not None]
+    return sampling_overrides(args) + [f"{key}={value}" for key, value in flags.items() if value is not None]
 
 
 def evaluation_sets(config: Config, args: argparse.Namespace) -> dict[str, PoseDataset]:
@@ -157,16 +160,34 @@ class Evaluation:
         config_path = Path(args.config)
         self.output = Path(args.output) if args.output else config_path.parent
         self.checkpoint = self.sampler = None
+        self.notes: tuple[str, ...] = ()
         if args.predictions:
             self.config = load_config(config_path, overrides(args))
         else:
             self.config, model, self.checkpoint = load_run(
                 config_path, overrides=overrides(args), checkpoint=args.checkpoint, device=self.device
             )
+            if self.config.test.variance == "optimal":
+                self.notes += (self.start_variance(model),)
             self.sampler = build_sampler(model, self.config)
         self.skeleton = skeleton_for(self.config.dataset.dataset)
         self.joint_set = joint_set_for(args.joints, self.skeleton)
         self.samples: dict[str, list[PictureSample]] = {}
+
+    def start_variance(self, model: GaussianDiffusion) -> str:
+        """What TEST.VARIANCE optimal is taken from, in words; measured and kept beside the checkpoint if need be."""
+        path = self.checkpoint.with_name(START_VARIANCE)
+        source = read_start_variance(model, path)
+        if source is None:
+            rows = validation_set(self.config)
+            file = self.config.dataset.valfile or self.config.dataset.trainfile
+            subjects = ", ".join(self.config.train.validate_subjects) or "all subjects"
+            source = f"{len(rows)} validation rows of {file} ({subjects})"
+            loader = make_loader(rows, batch_size=self.config.test.batch_size_per_gpu)
+            model.start_variance = measure_start_variance(model, loader).to(self.device)
+            if self.processes.is_main:
+                keep_start_variance(model, path, source=source)
+        return f"optimal variance measured on {source}"
 
     def batches(self, split: str, dataset: PoseDataset) -> tuple[Iterator[dict], np.ndarray]:
         """Batches of a split with hypotheses and truth, sampled or read from --predictions; and rows left out."""
@@ -221,7 +242,7 @@ class Evaluation:
             weights="" if self.args.predictions else config.test.weights,
             checkpoint=str(self.args.predictions or self.checkpoint),
             precision=usable_precision(config.test.precision, self.device),
-            notes=(f"heatmaps: {dataset.detector}",),
+            notes=(f"heatmaps: {dataset.detector}", *self.notes),
         )
         batches, left_out = self.batches(split, dataset)
         samples: list[PictureSample] = []

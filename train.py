@@ -5,6 +5,7 @@ with an evaluation on the full and the hard split.
 """
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 import time
@@ -97,7 +98,9 @@ class Validation:
     """Scores a few hypotheses on a few frames, with the raw weights; each process takes its part of the frames."""
 
     def __init__(self, config: Config, trainer: Trainer):
-        self.config, self.model, self.seed, self.processes = config, trainer.model, trainer.seed, trainer.processes
+        # The optimal variance is measured on a finished model.
+        self.config = dataclasses.replace(config, test=dataclasses.replace(config.test, variance="posterior"))
+        self.model, self.seed, self.processes = trainer.model, trainer.seed, trainer.processes
         self.dataset = validation_set(config)
 
     def __call__(self) -> dict[str, float]:

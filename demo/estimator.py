@@ -134,15 +134,17 @@ class PoseEstimator:
         seed: int = 0,
         height_cm: float | None = None,
         checkpoint: str | Path | None = None,
+        overrides: Sequence[str] = (),
     ) -> "PoseEstimator":
         """An estimator from a run's config.yaml (None: the weights that ship), its checkpoint beside it.
 
+        ``overrides``: keys of the configuration, as ["TEST.SAMPLER=ddim", "TEST.STEPS=10", "MODEL.NOISE_SCALE=1.1"].
         Raises DiffPoseError for a run that can't be used.
         """
         if num_hypotheses < 1:
             raise DiffPoseError(f"{num_hypotheses} hypotheses: it must be at least 1")
         chosen = choose_device(device)
-        settings, model, _ = load_run(config or SHIPPED_RUN, checkpoint=checkpoint, device=chosen)
+        settings, model, _ = load_run(config or SHIPPED_RUN, overrides=overrides, checkpoint=checkpoint, device=chosen)
         sampler = build_sampler(model, settings, num_hypotheses=num_hypotheses, zero_noise=False)
         return cls(sampler, settings, detector=detector, seed=seed, height_cm=height_cm)
 

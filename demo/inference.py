@@ -21,6 +21,7 @@ from demo.people import PersonTracker
 from demo.pictures import draw, save_png
 from demo.video import Video
 from demo.viewer import ViewerWriter
+from models.run import add_sampling_flags, sampling_overrides
 from utils.checkpoint import load_file
 from utils.errors import DiffPoseError, run_script
 
@@ -45,6 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--height_cm", type=float, help="the person's height; else poses are an average body's size")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    add_sampling_flags(parser)
     args = parser.parse_args()
     if args.every < 1:
         raise DiffPoseError(f"--every {args.every}: it must be at least 1")
@@ -98,6 +100,7 @@ class Demo:
             device=args.device,
             seed=args.seed,
             height_cm=args.height_cm,
+            overrides=sampling_overrides(args),
         )
         skeleton = self.estimator.skeleton
         self.agreement = Agreement(mean_pose_of_training(args.config))

@@ -7,10 +7,12 @@ from models.denoiser import Denoiser
 from models.diffusion import GaussianDiffusion
 from models.fast import InferenceNetwork, StepRecording, use_fast_layers, wants_recording
 from models.heatmap_sampler import HeatmapSampler
-from models.samplers import PoseSampler
+from models.samplers import Ancestral, Ddim, DpmSolver, PoseSampler, Sampler
 from models.trainer import Trainer
 from utils.config import Config
+from utils.config.sampling import sampler_name
 from utils.distributed import SINGLE, Processes
+from utils.errors import DiffPoseError
 from utils.precision import usable_precision
 from utils.skeleton import skeleton_for
 
@@ -87,17 +89,35 @@ def build_sampler(
     """The sampler that a configuration's TEST section asks for, with the weights that the model has at this moment.
 
     ``num_hypotheses`` and ``precision`` take the place of NUM_HYPO and PRECISION; ``zero_noise=False`` leaves the
-    zero-noise estimate out.
+    zero-noise estimate out. Raises DiffPoseError for TEST.VARIANCE optimal when it was not measured.
     """
     test = config.test
     name = usable_precision(precision or test.precision, model.betas.device)
     return PoseSampler(
         model,
+        sampler=_sampler(model, config),
+        # The published estimate follows the mean of the whole chain, whatever the sampler of the hypotheses.
+        zero_noise_sampler=Ancestral(model, variance="none") if zero_noise else None,
         network=InferenceNetwork(model, name),
         num_hypotheses=num_hypotheses or test.num_hypo,
+        condition_sets=test.condition_sets,
         chunk=test.chunk,
-        zero_noise=zero_noise,
     )
+
+
+def _sampler(model: GaussianDiffusion, config: Config) -> Sampler:
+    test = config.test
+    name = sampler_name(config.model, test)
+    if name == "ddim":
+        return Ddim(model, steps=test.steps, eta=test.eta)
+    if name == "dpm_solver":
+        return DpmSolver(model, steps=test.steps)
+    if test.variance == "optimal" and model.start_variance is None:
+        raise DiffPoseError(
+            "TEST.VARIANCE: optimal needs a measurement on validation rows, kept beside the checkpoint: "
+            "eval.py --variance optimal makes it"
+        )
+    return Ancestral(model, steps=test.steps, variance=test.variance, start_variance=model.start_variance)
 
 
 def build_trainer(model: GaussianDiffusion, config: Config, *, seed: int, processes: Processes = SINGLE) -> Trainer:

@@ -9,7 +9,7 @@ from models.denoiser import Denoiser, flatten_pose
 from models.heatmap_sampler import HeatmapSampler
 from models.schedules import cosine_betas
 from utils.cell_lists import CellLists
-from utils.randomness import StepDraws
+from utils.randomness import FrameDraws, StepDraws
 from utils.skeleton import Skeleton
 
 CLAMP_M = 3.0
@@ -21,7 +21,12 @@ class GaussianDiffusion(nn.Module):
     Poses inside are flattened (R, 3 J'), in metres times ``pose_scale``. ``heatmap_sampler`` is None when nothing is
     drawn (whole heatmaps, or 2D poses as the condition). ``sampleable``: every hypothesis gets its own candidate set.
     models/reference.py shows the same for the main configuration, without the options.
+
+    ``start_variance``: Var(x_0 | x_t) at each step as measured on validation rows, (T,), which the sampler with the
+    optimal variance needs (models/start_variance.py); None until it is measured or read.
     """
+
+    start_variance: Tensor | None = None
 
     def __init__(
         self,
@@ -128,7 +133,7 @@ class GaussianDiffusion(nn.Module):
         """Numbers of a flattened pose, P = 3 J'."""
         return self.denoise_fn.parts[0]
 
-    def denoise(self, x: Tensor, t: int, condition: Tensor) -> Tensor:
+    def denoise(self, x: Tensor, t: float, condition: Tensor) -> Tensor:
         """The denoiser's output at step t: x_t (..., H, P), conditions (..., H or 1, C) -> (..., H, P)."""
         steps = torch.full(x.shape[:-1], t, device=x.device)
         return self.denoise_fn(x, steps, condition.expand(*x.shape[:-1], -1))
@@ -150,3 +155,28 @@ class GaussianDiffusion(nn.Module):
     def posterior_deviation(self, t: int) -> Tensor:
         """Standard deviation of q(x_{t-1} | x_t, x_0), a scalar."""
         return (0.5 * self.posterior_log_variance_clipped[t]).exp()
+
+    def posterior(self, t: int, s: int) -> tuple[float, float, float]:
+        """q(x_s | x_t, x_0) for any s < t, where s = -1 is the data: (a, b, d) of mean a x_0 + b x_t and deviation d.
+
+        With beta = 1 - abar_t / abar_s these are the formulas of Ho et al. 2020, eq. 7; between neighbours the
+        published buffers are taken, so that the published chain keeps its numbers to the last bit.
+        """
+        if s == t - 1:
+            coefficients = self.posterior_mean_coef1[t], self.posterior_mean_coef2[t], self.posterior_deviation(t)
+            return tuple(map(float, coefficients))
+        if s < 0:
+            return 1.0, 0.0, 0.0
+        abar_t, abar_s = float(self.alphas_cumprod[t]), float(self.alphas_cumprod[s])
+        # 1 - abar near 0 would lose digits: its root is stored.
+        left_t, left_s = (float(self.sqrt_one_minus_alphas_cumprod[step]) ** 2 for step in (t, s))
+        beta = 1 - abar_t / abar_s
+        return (
+            beta * abar_s**0.5 / left_t,
+            left_s * (abar_t / abar_s) ** 0.5 / left_t,
+            (beta * left_s / left_t) ** 0.5,
+        )
+
+    def zero_noise_start(self, draws: FrameDraws) -> Tensor:
+        """Where the zero-noise estimate of B frames begins: one random start each, (B, 1, P)."""
+        return self.noise_scale * draws.normal("zero_noise_initial_noise", 1, self.pose_dim)

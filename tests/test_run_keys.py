@@ -10,6 +10,8 @@ import tests.test_model_keys  # noqa: F401  (its tests cover the other keys)
 from data.loader import make_loader
 from data.splits import evaluation_set, training_set, validation_set
 from models import build_model, build_sampler, build_trainer
+from models.run import load_run
+from models.samplers import Ancestral, Ddim, DpmSolver
 from models.trainer import Trainer, learning_rate
 from tests.support.config_keys import COVERED, covers
 from train import open_run_folder
@@ -259,6 +261,65 @@ def test_sampling(make):
     config = make("TEST.NUM_HYPO=3", "TEST.CHUNK=2", "TEST.PRECISION=float16")
     sampler = build_sampler(build_model(config), config)
     assert (sampler.num_hypotheses, sampler.chunk, sampler.network.dtype) == (3, 2, torch.float16)
+
+
+@covers("TEST.SAMPLER", "TEST.STEPS", "TEST.ETA", "TEST.VARIANCE", "TEST.CONDITION_SETS")
+def test_samplers(make):
+    """What they do is tested in test_samplers_known_answers.py; here, that the sampler gets them."""
+
+    def build(*settings):
+        config = make("TEST.NUM_HYPO=6", *settings)
+        return build_sampler(build_model(config), config)
+
+    plain, ddim = build(), build("TEST.SAMPLER=ddim", "TEST.STEPS=2", "TEST.ETA=0.5", "TEST.CONDITION_SETS=2")
+    assert (type(plain.sampler), plain.sampler.variance, plain.sampler.pairs[-1]) == (Ancestral, "posterior", (0, -1))
+    assert (len(plain.sampler.pairs), plain.condition_sets) == (3, 6)
+    assert (type(ddim.sampler), ddim.sampler.eta, ddim.sampler.pairs) == (Ddim, 0.5, [(2, 0), (0, -1)])
+    assert ddim.condition_sets == 2
+    assert build("TEST.VARIANCE=upper").sampler.variance == "upper"
+    assert type(build("TEST.SAMPLER=dpm_solver").sampler) is DpmSolver
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["TEST.ETA=0.5"], r"TEST\.ETA: it is for SAMPLER ddim, got SAMPLER ancestral"),
+        (["TEST.SAMPLER=ddim", "TEST.VARIANCE=upper"], r"TEST\.VARIANCE: upper is for SAMPLER ancestral"),
+        (["TEST.STEPS=4"], r"TEST\.STEPS: at most MODEL\.TIMESTEPS \(3\)"),
+        (["TEST.CONDITION_SETS=2", "MODEL.EXTRA.SAMPLEABLE=false"], r"TEST\.CONDITION_SETS: all hypotheses share one"),
+        (["TEST.SAMPLER=euler_maruyama"], r"TEST\.SAMPLER: got the text 'euler_maruyama', expected one of auto"),
+    ],
+)
+def test_samplers_that_cannot_be(make, settings, message):
+    with pytest.raises(DiffPoseError, match=message) as caught:
+        make(*settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_optimal_variance_is_measured_by_eval_and_kept(script, make, trained, tmp_path):
+    """eval.py measures it where the run has none, says from which rows, and takes its own file the next time."""
+    kept = trained / "start_variance.json"
+    config = load_config(trained / "config.yaml", ["TEST.VARIANCE=optimal"])
+    with pytest.raises(DiffPoseError, match=r"eval\.py --variance optimal"):
+        build_sampler(build_model(config), config)
+    args = ("eval", "--config", trained / "config.yaml", "--do_not_use_wandb", "--no_pictures", "--output", tmp_path)
+    code, out, err = script(*args, "--variance", "optimal")
+    assert code == 0, err
+    assert "optimal variance measured on 30 validation rows of tiny.h5 (all subjects)" in out
+    written = kept.read_text()
+    assert len(json.loads(written)["start_variance"]) == 3
+    assert min(json.loads(written)["start_variance"]) > 0
+    _, model, _ = load_run(trained / "config.yaml", overrides=["TEST.VARIANCE=optimal"])
+    assert model.start_variance.tolist() == pytest.approx(json.loads(written)["start_variance"])
+    kept.write_text(written.replace('"weights": ', '"weights": 1'))  # of other weights
+    code, _, err = script(*args, "--variance", "optimal")
+    assert code == 0, err
+    assert kept.read_text() == written
+    kept.write_text("{")
+    code, _, err = script(*args, "--variance", "optimal")
+    assert code
+    assert "start_variance.json: not a readable measurement" in err
+    kept.unlink()
 
 
 @covers("TEST.BATCH_SIZE_PER_GPU", "TEST.WEIGHTS")

@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+from utils.config.sampling import SAMPLERS, VARIANCES, sampling_faults
 from utils.config.values import (
     BadValueError,
     FlagOr,
@@ -107,7 +108,7 @@ class ModelConfig(Section):
     )
     condition_key: str = choice("p2d_hrnet", ("heatmaps", "p2d_hrnet", "p2d_gt"), "heatmaps, p2d_hrnet or p2d_gt")
     diffusion_objective: str = choice("pred_noise", ("pred_noise", "pred_x0"), "pred_noise or pred_x0")
-    noise_scale: float = number(1.0, "factor on the noise of the reverse process")
+    noise_scale: float = number(1.0, "factor on all noise of sampling: the start's and the steps'")
     timesteps: int = integer(1000, "diffusion steps", minimum=1, maximum=1_000_000)
     extra: ExtraConfig = dataclasses.field(default_factory=ExtraConfig)
 
@@ -186,6 +187,11 @@ class TestConfig(Section):
     subjects: tuple[str, ...] = names("subjects to evaluate, such as [S9]; empty: the split's")
     actions: tuple[str, ...] = names("actions to evaluate, such as [Walking]; empty: all of the dataset's")
     chunk: int = integer(0, "hypotheses denoised at once; 0: automatic")
+    sampler: str = choice("auto", SAMPLERS, "ancestral, ddim or dpm_solver; auto: ancestral")
+    steps: int = integer(0, "network calls for each hypothesis; 0: TIMESTEPS")
+    eta: float = number(0.0, "ddim: share of the ancestral noise, 0 (none) to 1", maximum=1.0)
+    variance: str = choice("posterior", VARIANCES, "ancestral: posterior, upper, or optimal (measured on VALFILE)")
+    condition_sets: int = integer(0, "candidate sets that a frame's hypotheses share; 0: one for each")
     precision: str = choice("float32", tuple(PRECISIONS), "float32, bfloat16, float16 or tf32")
     weights: str = choice("raw", ("raw", "ema"), "raw, or ema for the averaged ones")
 
@@ -272,6 +278,8 @@ def _check_together(config: Config) -> None:
         widths = (32, 36) if data.dataset == "3dpw" else (32,)
         needed = " or ".join(map(str, widths))
         _need(width in widths, f"MODEL.CONDITION_DIM: CONDITION_TYPE {kind} needs {needed}, got {width}")
+    for fault in sampling_faults(config.model, config.test):
+        raise DiffPoseError(fault)
     drawn = extra.num_samples - (not extra.without_argmax)
     cells = HEATMAP_SIZE**2
     _need(
