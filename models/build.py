@@ -1,11 +1,14 @@
 """Model, sampler and trainer of a configuration; and the one place that puts the faster parts of models/fast in."""
 
+from functools import partial
+
 from torch import nn
 
 from models.condition_embedding import CandidateConcatenation, HeatmapEmbedding, PoseCondition
 from models.denoiser import Denoiser
 from models.diffusion import GaussianDiffusion
 from models.fast import InferenceNetwork, StepRecording, use_fast_layers, wants_recording
+from models.flow import Euler, FlowMatching, Heun, Midpoint
 from models.heatmap_sampler import HeatmapSampler
 from models.samplers import Ancestral, Ddim, DpmSolver, PoseSampler, Sampler
 from models.trainer import Trainer
@@ -27,7 +30,9 @@ def build_plain_model(config: Config) -> GaussianDiffusion:
     model = config.model
     skeleton = skeleton_for(config.dataset.dataset)
     condition_emb, heatmap_sampler, sampleable = _condition_parts(config)
-    return GaussianDiffusion(
+    velocity = model.diffusion_objective == "velocity"
+    build = partial(FlowMatching, time=model.flow_time) if velocity else GaussianDiffusion
+    return build(
         denoise_fn=Denoiser(pose_dim=3 * skeleton.num_predicted, condition_dim=config.condition_width),
         condition_emb=condition_emb,
         heatmap_sampler=heatmap_sampler,
@@ -96,8 +101,7 @@ def build_sampler(
     return PoseSampler(
         model,
         sampler=_sampler(model, config),
-        # The published estimate follows the mean of the whole chain, whatever the sampler of the hypotheses.
-        zero_noise_sampler=Ancestral(model, variance="none") if zero_noise else None,
+        zero_noise_sampler=_zero_noise_sampler(model, config) if zero_noise else None,
         network=InferenceNetwork(model, name),
         num_hypotheses=num_hypotheses or test.num_hypo,
         condition_sets=test.condition_sets,
@@ -105,9 +109,19 @@ def build_sampler(
     )
 
 
+def _zero_noise_sampler(model: GaussianDiffusion, config: Config) -> Sampler:
+    """For diffusion the mean of the published chain, whatever the hypotheses' sampler; for a flow that sampler."""
+    if config.model.diffusion_objective == "velocity":
+        return _sampler(model, config)
+    return Ancestral(model, variance="none")
+
+
 def _sampler(model: GaussianDiffusion, config: Config) -> Sampler:
     test = config.test
     name = sampler_name(config.model, test)
+    flow = {"euler": Euler, "midpoint": Midpoint, "heun": Heun}
+    if name in flow:
+        return flow[name](model, steps=test.steps)
     if name == "ddim":
         return Ddim(model, steps=test.steps, eta=test.eta)
     if name == "dpm_solver":

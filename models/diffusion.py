@@ -111,13 +111,17 @@ class GaussianDiffusion(nn.Module):
         """Mean denoising loss (Ho et al. 2020, eq. 14, or on x_0) of a batch, a scalar.
 
         ``target_m``: poses in metres, (B, J', 3). ``inputs``: heatmaps (B, 16, 64, 64), lists of their cells or 2D
-        poses (B, P). t is uniform for each item (Ho et al. 2020, algorithm 1).
+        poses (B, P). t is drawn for each item (Ho et al. 2020, algorithm 1).
         """
         x_start = flatten_pose(target_m) * self.pose_scale  # (B, 3 J')
-        t = draws.integers("timestep", self.timesteps)  # (B,)
+        t = self.draw_times(draws)  # (B,)
         noise = draws.normal("noise", x_start.shape[-1])  # (B, 3 J')
         condition = self.condition(self.draw_condition_input(inputs, 1, draws), draws)  # (B, C)
         return self.losses(x_start, t, noise, condition).mean()
+
+    def draw_times(self, draws: StepDraws) -> Tensor:
+        """A step for each item of a batch, uniform over all of them, (B,)."""
+        return draws.integers("timestep", self.timesteps)
 
     def losses(self, x_start: Tensor, t: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
         """The loss of each row, (R,), from x_0 (R, P), t (R,), noise (R, P) and conditions (R, C)."""

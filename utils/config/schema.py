@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from utils.config.sampling import SAMPLERS, VARIANCES, sampling_faults
+from utils.config.sampling import FLOW_TIMES, SAMPLERS, VARIANCES, sampling_faults
 from utils.config.values import (
     BadValueError,
     FlagOr,
@@ -107,7 +107,10 @@ class ModelConfig(Section):
         32, "width of the condition (embedding: of each joint); -1: concatenated", minimum=1, also=(-1,)
     )
     condition_key: str = choice("p2d_hrnet", ("heatmaps", "p2d_hrnet", "p2d_gt"), "heatmaps, p2d_hrnet or p2d_gt")
-    diffusion_objective: str = choice("pred_noise", ("pred_noise", "pred_x0"), "pred_noise or pred_x0")
+    diffusion_objective: str = choice(
+        "pred_noise", ("pred_noise", "pred_x0", "velocity"), "pred_noise, pred_x0, or velocity for flow matching"
+    )
+    flow_time: str = choice("uniform", FLOW_TIMES, "velocity: times drawn in training, uniform or logit_normal")
     noise_scale: float = number(1.0, "factor on all noise of sampling: the start's and the steps'")
     timesteps: int = integer(1000, "diffusion steps", minimum=1, maximum=1_000_000)
     extra: ExtraConfig = dataclasses.field(default_factory=ExtraConfig)
@@ -187,7 +190,7 @@ class TestConfig(Section):
     subjects: tuple[str, ...] = names("subjects to evaluate, such as [S9]; empty: the split's")
     actions: tuple[str, ...] = names("actions to evaluate, such as [Walking]; empty: all of the dataset's")
     chunk: int = integer(0, "hypotheses denoised at once; 0: automatic")
-    sampler: str = choice("auto", SAMPLERS, "ancestral, ddim or dpm_solver; auto: ancestral")
+    sampler: str = choice("auto", SAMPLERS, "ancestral, ddim, dpm_solver; of flows euler, midpoint, heun; auto")
     steps: int = integer(0, "network calls for each hypothesis; 0: TIMESTEPS")
     eta: float = number(0.0, "ddim: share of the ancestral noise, 0 (none) to 1", maximum=1.0)
     variance: str = choice("posterior", VARIANCES, "ancestral: posterior, upper, or optimal (measured on VALFILE)")
