@@ -10,7 +10,7 @@ Notation, as in the DPM-Solver papers: x_t = alpha_t x_0 + sigma_t eps with alph
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -44,12 +44,15 @@ class Chain:
 
 
 class Sampler(Protocol):
-    """A way to sample. ``noises``: how many fresh noises a chain adds at most."""
+    """A way to sample. ``noises``: how many fresh noises a chain adds at most.
 
-    pairs: list[tuple[float, float]]
+    t and s are step numbers (int) in diffusion and times (float) in flow matching.
+    """
+
+    pairs: Any
     noises: int
 
-    def step(self, chain: Chain, t: float, s: float) -> Tensor:
+    def step(self, chain: Chain, t: Any, s: Any) -> Tensor:
         """From x_t, which the chain holds, to x_s: (F, H, P)."""
 
 

@@ -6,6 +6,7 @@ import torch
 from data.splits import training_set
 from models import build_model
 from models.condition_embedding import CandidateConcatenation, HeatmapEmbedding, PoseCondition
+from models.flow import FlowMatching
 from tests.support.config_keys import CONCAT, covers
 from utils.errors import DiffPoseError
 
@@ -48,6 +49,13 @@ def test_diffusion(make):
     )
     assert (model.objective, model.loss_type, len(model.betas)) == ("pred_noise", "l1", 7)
     assert (model.noise_scale, model.pose_scale) == (0.5, 3)  # what they do: test_sampling.py, test_diffusion.py
+
+
+@covers("MODEL.FLOW_TIME")
+def test_flow(make):
+    flow = build_model(make("MODEL.DIFFUSION_OBJECTIVE=velocity", "MODEL.FLOW_TIME=logit_normal"))
+    assert (type(flow), flow.time) == (FlowMatching, "logit_normal")  # what it does: test_flow.py
+    assert build_model(make("MODEL.DIFFUSION_OBJECTIVE=velocity")).time == "uniform"
 
 
 @covers("TRAIN.COSINE_OFFSET")

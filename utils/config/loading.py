@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from utils.config.schema import LEGACY, PUBLISHED_DEFAULTS, Config, Section, leaves, section_of
+from utils.config.legacy import LEGACY
+from utils.config.schema import PUBLISHED_DEFAULTS, Config, Section, leaves, section_of
 from utils.config.values import BadValueError, describe
 from utils.config.yaml_file import dump_scalar, parse_yaml, read_yaml, yaml_line
 from utils.errors import DiffPoseError
