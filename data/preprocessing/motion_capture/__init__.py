@@ -1,1 +1,1 @@
-"""Motion capture (BVH) -> rows like Human3.6M's."""
+"""Motion capture (BVH files, DeepMimic clips) -> rows like Human3.6M's."""
