@@ -1,0 +1,82 @@
+"""The table and the picture of experiments/frontier.py."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from utils.files import written_in_one_step
+
+# Heading -> (number, digits, factor).
+COLUMNS = {
+    "best MPJPE": ("best_mpjpe", 1, 1),
+    "best PA": ("best_pa_mpjpe", 1, 1),
+    "mean": ("mean_mpjpe", 1, 1),
+    "calibration": ("calibration_error", 3, 1),
+    "energy score": ("energy_score", 2, 1),
+    "truth in 80 %": ("covered_80", 0, 100),
+}
+# Smaller is better for all of these: what "better" and "worse" are told by.
+JUDGED = ("best_mpjpe", "best_pa_mpjpe", "mean_mpjpe", "calibration_error", "energy_score")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
+
+
+def table(about: Mapping[str, object], results: Sequence[Mapping]) -> str:
+    """Markdown: a row for each setting; + and - mark what its paired 95 % interval calls better or worse."""
+    head = ["sampler", "calls", "sets", "noise", *COLUMNS, "hypotheses/s", "speed"]
+    lines = [head, ["---"] * len(head)]
+    for result in results:
+        cells = [result["name"], *(f"{result[key]:g}" for key in ("steps", "condition_sets", "noise_scale"))]
+        cells += [_cell(result["numbers"][key], key, digits, factor) for key, digits, factor in COLUMNS.values()]
+        lines.append([*cells, f"{result['hypotheses_per_s']:,.0f}", f"{result['speed_ratio']:.2f}x"])
+    facts = ", ".join(f"{key} {value}" for key, value in about.items())
+    legend = (
+        "Lengths in mm. In brackets: the 95 % interval of the paired difference from the first row, with + where it is "
+        "better and - where it is worse for sure."
+    )
+    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", legend, "", f"({facts})"]) + "\n"
+
+
+def _cell(number: Mapping, key: str, digits: int, factor: float) -> str:
+    value = f"{factor * number['value']:.{digits}f}"
+    if number["difference"] == 0:
+        return value
+    low, high = (factor * bound for bound in number["interval"])
+    sign = ""
+    if key in JUDGED and (high < 0 or low > 0):
+        sign = " +" if high < 0 else " -"
+    return f"{value} [{low:+.{digits}f}, {high:+.{digits}f}]{sign}"
+
+
+def plot_frontier(path: str | Path, results: Sequence[Mapping]) -> Path:
+    """Quality against speed: a line for each sampler, its points labelled with the network calls."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    groups: dict[str, list[Mapping]] = {}
+    for result in results:
+        shared = (
+            f", {result['condition_sets']} sets" if result["condition_sets"] != results[0]["condition_sets"] else ""
+        )
+        scaled = f", noise {result['noise_scale']:g}" if result["noise_scale"] != results[0]["noise_scale"] else ""
+        groups.setdefault(result["name"] + shared + scaled, []).append(result)
+    keys = {
+        "best_mpjpe": "best hypothesis, MPJPE (mm)",
+        "calibration_error": "calibration error",
+        "energy_score": "energy score (mm)",
+    }
+    for axes, (key, label) in zip(figure.subplots(1, 3), keys.items(), strict=True):
+        for place, (name, entries) in enumerate(groups.items()):
+            entries = sorted(entries, key=lambda entry: entry["hypotheses_per_s"])
+            x = [entry["hypotheses_per_s"] for entry in entries]
+            y = [entry["numbers"][key]["value"] for entry in entries]
+            axes.plot(x, y, "o-", color=COLOURS[place % len(COLOURS)], label=name, markersize=4)
+            for entry, *point in zip(entries, x, y, strict=True):
+                axes.annotate(f"{entry['steps']}", point, fontsize=7, xytext=(3, 3), textcoords="offset points")
+        axes.set_xlabel("hypotheses a second")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    with written_in_one_step(path) as partial:
+        figure.savefig(partial, format="png")
+    return Path(path)
