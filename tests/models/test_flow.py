@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 
 import pytest
 import torch
@@ -144,3 +145,23 @@ def test_the_exact_velocity_has_the_smallest_loss(monkeypatch):
         monkeypatch.setattr(model.denoise_fn, "forward", network)
         losses.append(float(model.losses(start, t, noise, torch.zeros(1)).mean()))
     assert losses[1] < min(losses[0], losses[2])
+
+
+def test_a_flow_trains_resumes_and_evaluates(script, tiny):
+    """The whole way by the scripts; a run that stops half-way and goes on ends at the same weights."""
+    flow = ("MODEL.DIFFUSION_OBJECTIVE=velocity", "MODEL.FLOW_TIME=logit_normal", "TRAIN.NUM_STEPS=2")
+    for name, settings in (("whole", ()), ("parts", ("TRAIN.NUM_STEPS=1", "TRAIN.SAVE_EVERY=1")), ("parts", ())):
+        arguments = ("train", "--config", tiny, "--run_name", name, "--resume", "--no_eval", "--do_not_use_wandb")
+        code, _, err = script(*arguments, "--set", *flow, *settings)
+        assert code == 0, err
+    runs = [tiny.parent / f"run_{name}" for name in ("whole", "parts")]
+    whole, parts = (torch.load(run / "model-final.pt")["model"] for run in runs)
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    arguments = ("eval", "--config", runs[0] / "config.yaml", "--do_not_use_wandb", "--no_pictures")
+    reports = []
+    for sampler in ("heun", "euler"):
+        code, _, err = script(*arguments, "--sampler", sampler, "--steps", "3")
+        assert code == 0, err
+        reports.append(json.loads((runs[0] / "report.json").read_text())["results"][0]["rows"])
+    assert reports[0]["best"] != reports[1]["best"]
+    assert reports[0]["zero_noise"] != reports[1]["zero_noise"]
