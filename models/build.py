@@ -39,6 +39,7 @@ def build_plain_model(config: Config) -> GaussianDiffusion:
         skeleton=skeleton,
         timesteps=model.timesteps,
         objective=model.diffusion_objective,
+        start_deviation=model.start_deviation,
         loss_type=config.loss.loss_type,
         cosine_offset=config.train.cosine_offset,
         pose_scale=config.train.scale_3d_pose,

@@ -22,6 +22,9 @@ class GaussianDiffusion(nn.Module):
     drawn (whole heatmaps, or 2D poses as the condition). ``sampleable``: every hypothesis gets its own candidate set.
     models/reference.py shows the same for the main configuration, without the options.
 
+    ``start_deviation``: with pred_x0, how far poses lie from the network's estimate, in the chain's units; x_0 is then
+    read off x_t as far as its noise allows (:meth:`start_from_output`). 0: the network's output alone, as published.
+
     ``start_variance``: Var(x_0 | x_t) at each step as measured on validation rows, (T,), which the sampler with the
     optimal variance needs (models/start_variance.py); None until it is measured or read.
     """
@@ -37,6 +40,7 @@ class GaussianDiffusion(nn.Module):
         skeleton: Skeleton,
         timesteps: int,
         objective: str = "pred_noise",
+        start_deviation: float = 0.0,
         loss_type: str = "l2",
         cosine_offset: float = 0.008,
         pose_scale: float = 1.0,
@@ -50,6 +54,7 @@ class GaussianDiffusion(nn.Module):
         self.skeleton = skeleton
         self.timesteps = timesteps
         self.objective = objective
+        self.start_deviation = start_deviation
         self.loss_type = loss_type
         self.pose_scale = pose_scale
         self.noise_scale = noise_scale
@@ -125,7 +130,10 @@ class GaussianDiffusion(nn.Module):
 
     def losses(self, x_start: Tensor, t: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
         """The loss of each row, (R,), from x_0 (R, P), t (R,), noise (R, P) and conditions (R, C)."""
-        output = self.denoise_fn(self.q_sample(x_start, t, noise), t, condition).float()
+        x = self.q_sample(x_start, t, noise)
+        output = self.denoise_fn(x, t, condition).float()
+        if self.start_deviation:
+            output = self.start_from_output(x, t[:, None], output)
         wanted = noise if self.objective == "pred_noise" else x_start
         distance = F.l1_loss if self.loss_type == "l1" else F.mse_loss
         return distance(output, wanted, reduction="none").mean(dim=-1) * self.p2_loss_weight[t]
@@ -149,8 +157,21 @@ class GaussianDiffusion(nn.Module):
         """
         if self.objective == "pred_noise":
             output = self.sqrt_recip_alphas_cumprod[t] * x - self.sqrt_recipm1_alphas_cumprod[t] * output
+        elif self.start_deviation:
+            output = self.start_from_output(x, t, output)
         limit = CLAMP_M * self.pose_scale
         return output.clamp(-limit, limit)
+
+    def start_from_output(self, x: Tensor, t: int | Tensor, output: Tensor) -> Tensor:
+        """x_0 from x_t and an estimate that is ``start_deviation`` s off: the mean of both, weighted by precision.
+
+        E[x_0 | x_t] = w x_t / sqrt(abar_t) + (1 - w) output, w = abar_t s^2 / (abar_t s^2 + 1 - abar_t): exact where
+        x_0 given the image is Gaussian about the output. So the network need not learn to copy x_t where that is nearly
+        x_0 (after the skip connection of Karras et al. 2022, table 1); all (R, P), t a step or (R, 1).
+        """
+        known = self.alphas_cumprod[t] * self.start_deviation**2
+        weight = known / (known + self.sqrt_one_minus_alphas_cumprod[t] ** 2)
+        return weight * self.sqrt_recip_alphas_cumprod[t] * x + (1 - weight) * output
 
     def posterior_mean(self, x_start: Tensor, x: Tensor, t: int) -> Tensor:
         """Mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 7); all (R, P)."""

@@ -51,6 +51,15 @@ def test_diffusion(make):
     assert (model.noise_scale, model.pose_scale) == (0.5, 3)  # what they do: test_sampling.py, test_diffusion.py
 
 
+@covers("MODEL.START_DEVIATION")
+def test_start_deviation(make):
+    """What it does: test_diffusion.py."""
+    model = build_model(make("MODEL.DIFFUSION_OBJECTIVE=pred_x0", "MODEL.START_DEVIATION=0.5"))
+    assert model.start_deviation == 0.5
+    with pytest.raises(DiffPoseError, match=r"START_DEVIATION: it is for DIFFUSION_OBJECTIVE pred_x0, not pred_noise"):
+        make("MODEL.DIFFUSION_OBJECTIVE=pred_noise", "MODEL.START_DEVIATION=0.5")
+
+
 @covers("MODEL.FLOW_TIME")
 def test_flow(make):
     flow = build_model(make("MODEL.DIFFUSION_OBJECTIVE=velocity", "MODEL.FLOW_TIME=logit_normal"))

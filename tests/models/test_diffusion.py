@@ -49,6 +49,28 @@ def test_noising_keeps_the_variance_of_unit_data():
         assert float(noised.var()) == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("t", [0, 5, 12, 20])
+def test_start_deviation_gives_the_posterior_mean_of_gaussian_poses(t):
+    """x_0 = m + s e: no estimate from m and x_t is better, and its variance is that of the posterior."""
+    model = build("pred_x0")
+    model.start_deviation = deviation = 0.6
+    generator = torch.Generator().manual_seed(t)
+    mean = torch.full((4_000, 48), 1.7)
+    x_start = mean + deviation * torch.randn(mean.shape, generator=generator)
+    noise = torch.randn(mean.shape, generator=generator)
+    steps = torch.full((len(mean),), t)
+    noised = model.q_sample(x_start, steps, noise)
+    error = model.predict_start(noised, t, mean) - x_start
+    abar = float(model.alphas_cumprod[t])
+    expected = 1 / (1 / deviation**2 + abar / (1 - abar))
+    assert float(error.var()) == pytest.approx(expected, rel=0.02)
+    assert abs(float((error * noised).mean() - error.mean() * noised.mean())) < 0.01
+    model.denoise_fn.forward = lambda x, t, condition: mean
+    assert float(model.losses(x_start, steps, noise, None).mean()) == pytest.approx(expected, rel=0.02)
+    model.start_deviation = 0.0
+    assert torch.equal(model.predict_start(noised, t, mean), mean)
+
+
 @pytest.mark.parametrize("t", [0, 5, 20])
 def test_start_is_recovered_from_the_true_noise(t):
     model = build()

@@ -110,6 +110,9 @@ class ModelConfig(Section):
     diffusion_objective: str = choice(
         "pred_noise", ("pred_noise", "pred_x0", "velocity"), "pred_noise, pred_x0, or velocity for flow matching"
     )
+    start_deviation: float = number(
+        0.0, "pred_x0: distance of x_0 from the output, scaled, to mix x_t in by; 0: not at all"
+    )
     flow_time: str = choice("uniform", FLOW_TIMES, "velocity: times drawn in training, uniform or logit_normal")
     noise_scale: float = number(1.0, "factor on all noise of sampling: the start's and the steps'")
     timesteps: int = integer(1000, "diffusion steps", minimum=1, maximum=1_000_000)
@@ -242,6 +245,10 @@ def _check_together(config: Config) -> None:
     data, model, extra = config.dataset, config.model, config.model.extra
     joints = 23 if data.dataset == "3dpw" else 16
     _need(data.num_joints == joints, f"DATASET.NUM_JOINTS: {data.dataset} needs {joints}, got {data.num_joints}")
+    _need(
+        model.start_deviation == 0 or model.diffusion_objective == "pred_x0",
+        f"MODEL.START_DEVIATION: it is for DIFFUSION_OBJECTIVE pred_x0, not {model.diffusion_objective}; set it to 0",
+    )
     kind, width = model.condition_type, model.condition_dim
     concatenated = kind == "heatmap_sampling_concatenated"
     from_heatmaps = concatenated or kind == "embedded_poseformer"
