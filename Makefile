@@ -64,6 +64,7 @@ bench: $(VENV)/.ready
 lint: $(VENV)/.ready-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean:
 	rm -rf $(VENV) output

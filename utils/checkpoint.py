@@ -115,7 +115,7 @@ def load_weights(
     part = "ema" if weights == "ema" else "model"
     state = content.get(part)
     if isinstance(state, Mapping) and weights == "ema":
-        state = averaged_weights(state)
+        state = averaged_weights(dict(state))
     if not isinstance(state, Mapping) or not state:
         raise DiffPoseError(f"{path}: has no {weights} weights (entry '{part}'): it is no model-*.pt of a training run")
     load_state(model, state, path)
@@ -188,7 +188,7 @@ def _whole_state(path: Path, device: torch.device | str) -> dict:
         raise DiffPoseError(
             f"{path}: not a training state, it lacks {', '.join(missing)}: resume needs a state-<step>.pt"
         )
-    damaged = "damaged"
+    damaged: str | None = "damaged"
     with contextlib.suppress(OSError, zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged:
@@ -208,5 +208,6 @@ def clean_up(folder: str | os.PathLike[str], *, step: int) -> None:
         for partial in folder.glob(f"*{PARTIAL}"):
             partial.unlink(missing_ok=True)
         for state in training_states(folder):
-            if int(_STATE_NAME.fullmatch(state.name)[1]) > step:
+            name = _STATE_NAME.fullmatch(state.name)
+            if name and int(name[1]) > step:
                 state.replace(state.with_name(f"{state.name}.damaged"))

@@ -4,6 +4,8 @@ Poses are ``(..., J, 3)``; every function works in any unit of length, on any de
 truth of shape ``(B, 1, J, 3)`` serves hypotheses of shape ``(B, H, J, 3)`` without being copied.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -82,8 +84,11 @@ def world_to_camera(points: Tensor, *, rotation: Tensor, translation: Tensor) ->
     return (points - translation) @ rotation.transpose(-1, -2)
 
 
-def _quaternion_matrix(k: list[list[Tensor]]) -> list[list[Tensor]]:
-    """Horn's symmetric, traceless 4x4 matrix of the 3x3 covariance ``k[a][b] = sum_j pose_a truth_b`` (upper part)."""
+def _quaternion_matrix(k: list[list[Tensor]]) -> list[list[Any]]:
+    """Horn's symmetric, traceless 4x4 matrix of the 3x3 covariance ``k[a][b] = sum_j pose_a truth_b``.
+
+    The upper part; the entries below the diagonal are None.
+    """
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = k
     return [
         [xx + yy + zz, yz - zy, zx - xz, xy - yx],
@@ -130,11 +135,11 @@ def _top_quaternion(n: list[list[Tensor]], value: Tensor) -> Tensor:
     m = [[n[i][j] - value if i == j else n[i][j] for j in range(4)] for i in range(4)]
     low, high = _pairs(m, 2, 3), _pairs(m, 0, 1)
 
-    def cofactor(row: list[Tensor], minors: dict[tuple[int, int], Tensor], columns: tuple[int, int, int]) -> Tensor:
+    def cofactor(row: list[Tensor], minors: dict[tuple[int, int], Tensor], columns: list[int]) -> Tensor:
         i, j, k = columns
         return row[i] * minors[j, k] - row[j] * minors[i, k] + row[k] * minors[i, j]
 
-    rest = [tuple(c for c in range(4) if c != skip) for skip in range(4)]
+    rest = [[c for c in range(4) if c != skip] for skip in range(4)]
     a = {}
     for column in range(4):
         sign = -1 if column % 2 else 1
@@ -144,8 +149,8 @@ def _top_quaternion(n: list[list[Tensor]], value: Tensor) -> Tensor:
         a[3, column] = -sign * cofactor(m[2], high, rest[column])
     adjugate = torch.stack([torch.stack([a[i, j] for j in range(4)], dim=-1) for i in range(4)], dim=-2)
     longest = adjugate.diagonal(dim1=-2, dim2=-1).abs().argmax(-1)
-    column = adjugate.gather(-2, longest[..., None, None].expand(*longest.shape, 1, 4)).squeeze(-2)
-    return column / torch.linalg.vector_norm(column, dim=-1, keepdim=True)
+    vector = adjugate.gather(-2, longest[..., None, None].expand(*longest.shape, 1, 4)).squeeze(-2)
+    return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
 
 
 def best_rotation(covariance: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ def make_recording(folder: Path, images: int) -> None:
         (folder / SUBJECT / name).mkdir(parents=True)
     texture = cv2.resize(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), (2 * SIDE, 2 * SIDE))
     path = folder / SUBJECT / "Videos" / f"{STEM}.mp4"
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 50, (SIDE, SIDE))
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 50, (SIDE, SIDE))
     for frame in range(frames):
         shift = 3 * frame % SIDE
         image = texture[shift : shift + SIDE, shift // 2 : shift // 2 + SIDE].copy()

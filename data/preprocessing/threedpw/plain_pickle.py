@@ -10,7 +10,7 @@ from utils.errors import DiffPoseError
 try:
     from numpy._core import multiarray, numeric
 except ImportError:  # numpy 1
-    from numpy.core import multiarray, numeric
+    from numpy.core import multiarray, numeric  # type: ignore[no-redef]
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -29,7 +29,7 @@ _ADMITTED = {
 for _package in ("numpy.core", "numpy._core"):
     _ADMITTED[f"{_package}.multiarray", "_reconstruct"] = multiarray._reconstruct
     _ADMITTED[f"{_package}.multiarray", "scalar"] = multiarray.scalar
-    _ADMITTED[f"{_package}.numeric", "_frombuffer"] = numeric._frombuffer
+    _ADMITTED[f"{_package}.numeric", "_frombuffer"] = numeric._frombuffer  # type: ignore[attr-defined]
 
 
 class _PlainUnpickler(pickle.Unpickler):
