@@ -4,6 +4,7 @@ Small steps on a GPU are limited by the host that starts kernels, not by their a
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from utils.randomness import StepDraws
 # PyTorch wants a few real steps on a side stream first: they set up its libraries' workspaces.
 WARM_UP_STEPS = 3
 
-Inputs = Tensor | CellLists
+Inputs: TypeAlias = Tensor | CellLists
 
 
 def wants_graph(config: Config, device: torch.device, processes: Processes) -> bool:

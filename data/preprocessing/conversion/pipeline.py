@@ -200,7 +200,7 @@ class Pipeline:
                 return into.put(item, timeout=0.2)
         raise _StoppedError
 
-    def _get(self, source: queue.Queue) -> object:
+    def _get(self, source: queue.Queue) -> "_Batch | None":
         while not self._stop.is_set():
             with contextlib.suppress(queue.Empty):
                 return source.get(timeout=0.2)
