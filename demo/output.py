@@ -13,6 +13,7 @@ from demo.detectors import Person
 from demo.estimator import Poses
 from utils.errors import DiffPoseError
 from utils.evaluation.consensus import Modes
+from utils.files import renamed_when_whole
 from utils.skeleton import MPII_JOINTS
 
 SCHEMA, SCHEMA_VERSION = "diffpose-poses", 1
@@ -154,18 +155,18 @@ class ResultWriter:
             "bones": self.bones,
             "joints_2d": MPII_JOINTS,
         }
-        partial = self.folder / "poses.json.partial"
-        partial.write_text(json.dumps({**about, "frames": self._frames}), encoding="utf-8")
-        partial.replace(self.folder / "poses.json")
+        with renamed_when_whole(self.folder / "poses.json") as partial:
+            partial.write_text(json.dumps({**about, "frames": self._frames}), encoding="utf-8")
         arrays = {name: np.array(values) for name, values in self._columns.items()}
         arrays |= {"joints": np.array(self.joints), "joints_2d": np.array(MPII_JOINTS), "bones": np.array(self.bones)}
-        partial = self.folder / "poses.npz.partial"
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with (
+            renamed_when_whole(self.folder / "poses.npz") as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+        ):
             for name, values in arrays.items():
                 with archive.open(f"{name}.npy", "w") as file:
                     np.lib.format.write_array(file, values)
             self._write_hypotheses(archive)
-        partial.replace(self.folder / "poses.npz")
 
     def _write_hypotheses(self, archive: zipfile.ZipFile) -> None:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(self), *self._shape)}

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from utils.ema import averaged_weights
 from utils.errors import DiffPoseError
+from utils.files import PARTIAL, renamed_when_whole
 
 # Present in some published state dicts and used by no configuration that lacks them here.
 UNUSED_PREFIXES = ("condition_emb.pos_proj.", "condition_emb.transformer.", "condition_emb.conf_out.")
-PARTIAL = ".partial"
 _STATE_NAME = re.compile(r"state-(\d+)\.pt")
 
 
@@ -30,34 +30,15 @@ def save_atomic(content: object, path: str | os.PathLike[str]) -> None:
 
     Raises DiffPoseError when the disk is full or not writable.
     """
-    path = Path(path)
-    partial = path.with_name(f"{path.name}{PARTIAL}")
     try:
-        with open(partial, "wb") as file:
+        with renamed_when_whole(path, durable=True, make_folder=False) as partial, open(partial, "wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         if "DataLoader worker" in str(error):  # raised by a signal handler, wherever the program happens to be
             raise
         raise DiffPoseError(
             f"{path}: cannot be written ({_why(error)}): free some space or choose another folder"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename outlast a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _why(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from utils.errors import DiffPoseError
+from utils.files import renamed_when_whole
 
 
 class Tracker:
@@ -56,9 +57,8 @@ class Tracker:
         path = folder / "log.jsonl"
         try:
             kept = [line for line in _lines(path) if step is None or line["step"] <= step]
-            partial = path.with_name(f"{path.name}.partial")
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            partial.replace(path)
+            with renamed_when_whole(path, make_folder=False) as partial:
+                partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise DiffPoseError(f"{folder}: the log can't be written ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""Writing the columnar HDF5 layout: ``/dataset/<split>/<column>``, one dataset a column.
+"""Writing the columnar HDF5 layout: ``/dataset/<split>/<column>``, one dataset per column.
 
 A row's heatmaps are one chunk, so that a random row costs one read; the other columns are small, uncompressed and in
 larger chunks, so that they can be read without touching a heatmap.
@@ -17,6 +17,7 @@ import numpy as np
 from data.hdf5.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE, CompactForm
 from data.schema import FIELDS, SCHEMA_VERSION, SPLITS, Field, dataset_name
 from utils.errors import DiffPoseError
+from utils.files import renamed_when_whole
 
 # Format of HDF5 1.10 and later. Its index of a growing dataset's chunks finds one of 400,000 in constant time and
 # little memory; the older B-tree does neither.
@@ -98,15 +99,8 @@ class _KeptError:
         if self.error is not None:
             raise self.error
 
-    def close(self, *, keep: bool) -> None:
-        """With ``keep`` the content is on the disk afterwards, or an OSError is raised."""
-        try:
-            if keep:
-                self.check()
-                # Before the file gets its name: a power cut must not leave an empty one under it.
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
+    def close(self) -> None:
+        self._file.close()
 
 
 class ColumnarWriter:
@@ -158,16 +152,18 @@ class ColumnarWriter:
             "layout": "columnar",
             STORAGE_ATTRIBUTE: str(compact or AS_PUBLISHED),
         }
-        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._whole = contextlib.ExitStack()
         self._file: h5py.File | None = None
         self._disk: _KeptError | None = None
         self.num_rows: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._disk = _KeptError(self._partial)
-            self._file = h5py.File(self._disk, "w", libver=_FORMAT_VERSION)
+            with contextlib.ExitStack() as whole:
+                self._disk = _KeptError(whole.enter_context(renamed_when_whole(self.path, durable=True)))
+                self._file = h5py.File(self._disk, "w", libver=_FORMAT_VERSION)
+                whole.push(self._close)
+                self._whole = whole.pop_all()
         except OSError as error:
             raise self._failure(error) from error
         root = self._file.create_group("dataset")
@@ -178,18 +174,19 @@ class ColumnarWriter:
 
     def __exit__(self, kind, error, traceback) -> None:
         try:
-            self._file.close()
-            self._disk.close(keep=kind is None)
-            if kind is None and not self.num_rows:
-                raise DiffPoseError(f"{self.path}: not written, since there were no rows to write")
-            if kind is None:
-                os.replace(self._partial, self.path)
+            self._whole.__exit__(kind, error, traceback)
         except (OSError, RuntimeError) as failure:
             if kind is None:
                 raise self._failure(failure) from failure
-        finally:
-            with contextlib.suppress(OSError):
-                self._partial.unlink(missing_ok=True)
+
+    def _close(self, kind, error, traceback) -> None:
+        """Before the file gets its name."""
+        self._file.close()
+        self._disk.close()
+        if kind is None:
+            self._disk.check()
+            if not self.num_rows:
+                raise DiffPoseError(f"{self.path}: not written, since there were no rows to write")
 
     def append(self, split: str, columns: Mapping[str, np.ndarray | Sequence]) -> None:
         """Add rows to ``"trainset"`` or ``"testset"``.

@@ -1,4 +1,4 @@
-"""Reading the published layout, one compound PyTables table a split, through an index of its small columns.
+"""Reading the published layout, one compound PyTables table per split, through an index of its small columns.
 
 In a table a column cannot be read without passing every row's 128 KiB of heatmaps. So a split is scanned once, and its
 other columns are kept in ``<name>.<split>.index.h5`` beside the file (in the user's cache folder when that one is
@@ -8,7 +8,6 @@ read-only), in the columnar layout. The index is rebuilt when the file's size or
 import contextlib
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from data.hdf5.access import check_field, listed, reading, reason
 from data.schema import FIELDS, META_COLUMNS, TRUTH_COLUMN
 from utils.errors import DiffPoseError
+from utils.files import renamed_when_whole
 
 _INDEX_VERSION = 1
 _BLOCK_BYTES = 32 * 2**20
@@ -79,21 +79,18 @@ def build_index(
     """
     failures = []
     for target in index_paths(path, split):
-        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex[:12]}.partial")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with h5py.File(partial, "w", libver=("v110", "v110")) as file:
+            with (
+                renamed_when_whole(target, unique=True) as partial,
+                h5py.File(partial, "w", libver=("v110", "v110")) as file,
+            ):
                 group = file.create_group(f"dataset/{split}")
                 _copy_columns(table, group, path, columns, show_progress)
                 for name, value in _identity(path, dataset, len(table)).items():
                     group.attrs[name] = value
-            os.replace(partial, target)
             return target
         except (OSError, RuntimeError) as error:
             failures.append(f"{target.parent}: {reason(error)}")
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
     raise DiffPoseError(
         f"{path}: its index can be written neither beside it nor in the cache folder ({'; '.join(failures)}): "
         "point XDG_CACHE_HOME at a folder that can be written"

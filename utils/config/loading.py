@@ -1,6 +1,5 @@
 """Configuration: strict YAML files that may extend others, and overrides -> one checked, frozen Config."""
 
-import contextlib
 import dataclasses
 import difflib
 import fnmatch
@@ -15,6 +14,7 @@ from utils.config.schema import PUBLISHED_DEFAULTS, Config, Section, leaves, sec
 from utils.config.values import BadValueError, describe
 from utils.config.yaml_file import dump_scalar, parse_yaml, read_yaml, yaml_line
 from utils.errors import DiffPoseError
+from utils.files import written_in_one_step
 
 __all__ = [
     "Config",
@@ -135,14 +135,8 @@ def dump_config(config: Config, *, comments: bool = False) -> str:
 
 def save_config(config: Config, path: str | os.PathLike[str]) -> None:
     """Write the commented YAML to a file, all of it or nothing. Raises DiffPoseError if that fails."""
-    partial = Path(f"{os.fspath(path)}.partial")
-    try:
+    with written_in_one_step(path, make_folder=False) as partial:
         partial.write_text(dump_config(config, comments=True), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise DiffPoseError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 @dataclasses.dataclass

@@ -13,7 +13,6 @@ Only ``hypotheses`` and ``row`` are needed to be scored.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from utils.errors import DiffPoseError
+from utils.files import written_in_one_step
 from utils.skeleton import Skeleton
 
 GROUP = "predictions"
@@ -46,18 +46,16 @@ class PredictionWriter:
 
     def __init__(self, path: str | Path, *, skeleton: Skeleton, attrs: Mapping[str, object]):
         self._path = Path(path)
-        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._whole = contextlib.ExitStack()
         self._skeleton = skeleton
         self._attrs = {"joints": ",".join(skeleton.joints), "units": "mm", "frame": FRAME, **attrs}
         self._file: h5py.File | None = None
 
     def __enter__(self) -> "PredictionWriter":
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = h5py.File(self._partial, "w")
-        except OSError as error:
-            reason = error.strerror or error
-            raise DiffPoseError(f"{self._path}: cannot be written ({reason}): choose another folder") from error
+        with contextlib.ExitStack() as whole:
+            partial = whole.enter_context(written_in_one_step(self._path, way_out="choose another folder"))
+            self._file = whole.enter_context(h5py.File(partial, "w"))
+            self._whole = whole.pop_all()
         group = self._file.create_group(GROUP)
         for key, value in self._attrs.items():
             if value is not None:
@@ -103,12 +101,7 @@ class PredictionWriter:
         return self._file
 
     def __exit__(self, kind, error, trace) -> None:
-        try:
-            self._opened().close()
-            if kind is None:
-                os.replace(self._partial, self._path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+        self._whole.__exit__(kind, error, trace)
 
 
 class PredictionFile:

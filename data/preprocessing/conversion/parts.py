@@ -8,7 +8,6 @@ compressed heatmaps, into the output, which gets its name by a rename too.
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from data.hdf5.columnar import ColumnarWriter, read_blocks
 from data.hdf5.compact import CompactForm
 from data.preprocessing.conversion.frames import Recording
 from utils.errors import DiffPoseError
+from utils.files import written_in_one_step
 
 
 def _fingerprint(recording: Recording) -> str:
@@ -95,12 +95,8 @@ class PartFolder:
         # Parts without readable settings are of unknown making.
         for part in self.folder.glob("*.h5"):
             part.unlink()
-        temporary = path.with_suffix(".json.partial")
-        try:
-            temporary.write_text(json.dumps(self._settings))
-            os.replace(temporary, path)
-        except OSError as error:
-            raise DiffPoseError(f"{path}: cannot be written ({error.strerror}): check free space") from error
+        with written_in_one_step(path, way_out="check free space") as partial:
+            partial.write_text(json.dumps(self._settings))
 
     def path(self, recording: Recording) -> Path:
         """Where the finished recording is, or will be."""
@@ -140,7 +136,7 @@ class PartFolder:
         """Make the output out of the parts of ``recordings``, in that order; the number of hard rows.
 
         Recordings without a part had no rows. ``mark_hard`` (columns -> (N,) bool) replaces the stored marks.
-        ``on_rows`` hears of progress.
+        ``on_rows`` is called with the number of rows after each block.
         """
         parts = [(recording.split, self.path(recording)) for recording in recordings if self.path(recording).exists()]
         self._check_space(sum(part.stat().st_size for _, part in parts))
