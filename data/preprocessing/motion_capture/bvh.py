@@ -1,7 +1,7 @@
 """BVH motion files: a strict parser with limits, and forward kinematics.
 
 A BVH file is a tree of joints with offsets from their parents and named channels, followed by one row of channel
-values a frame. Rotation channels apply in the order in which the file lists them: ``Zrotation Xrotation Yrotation``
+values per frame. Rotation channels apply in the order in which the file lists them: ``Zrotation Xrotation Yrotation``
 is Rz Rx Ry on column vectors. Position channels replace the joint's offset, axis by axis, as in Blender and in the
 loaders of LAFAN1 and CMU. Angles are degrees; lengths are in whatever unit the file was made in.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from data.synthetic.kinematics import rotation
 from utils.errors import DiffPoseError
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -22,7 +22,7 @@ MAX_JOINTS = 1000
 MAX_DEPTH = 200
 MAX_FRAMES = 2_000_000
 MAX_NUMBERS = 48_000_000
-"""Frames times channels (or times three numbers a joint): what a file may ask to be held in memory."""
+"""Frames times channels (or times three numbers per joint): the most that a file may ask to be held in memory."""
 MAX_MAGNITUDE = 1e7
 _NAME_LENGTH = 100
 _BLOCK_MATRICES = 100_000
@@ -45,7 +45,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class BvhMotion:
-    """A parsed file: joints (parents before children, End Sites included), seconds a frame, values (F, channels)."""
+    """A parsed file: joints (parents before children, End Sites included), seconds per frame, values (F, channels)."""
 
     path: Path
     joints: tuple[Joint, ...]
@@ -93,24 +93,25 @@ class BvhMotion:
 
 def forward_kinematics(joints: tuple[Joint, ...], values: np.ndarray) -> np.ndarray:
     """World positions (F, joints, 3) for channel values (F, channels)."""
-    place, turn = [], []
+    place, turn = [], []  # (F, 3) and rotations (F,) of each joint in the world
     column = 0
     for joint in joints:
+        own = values[:, column : column + len(joint.channels)]
+        column += len(joint.channels)
         local = np.tile(np.array(joint.offset), (len(values), 1))
-        own = np.broadcast_to(np.eye(3), (len(values), 3, 3))
-        for kind, axis in joint.channels:
+        for number, (kind, axis) in enumerate(joint.channels):
             if kind == "position":
-                local[:, axis] = values[:, column]
-            else:
-                own = own @ rotation("xyz"[axis], values[:, column])
-            column += 1
+                local[:, axis] = own[:, number]
+        turns = [number for number, (kind, _) in enumerate(joint.channels) if kind == "rotation"]
+        # Upper-case axes: each turn is about the axes that the one before has turned.
+        axes = "".join("XYZ"[joint.channels[number][1]] for number in turns)
+        rotation = Rotation.from_euler(axes, own[:, turns], degrees=True) if turns else Rotation.identity(len(values))
         if joint.parent < 0:
             place.append(local)
-            turn.append(own)
+            turn.append(rotation)
         else:
-            frame = turn[joint.parent]
-            place.append(place[joint.parent] + np.einsum("fij,fj->fi", frame, local))
-            turn.append(frame @ own)
+            place.append(place[joint.parent] + turn[joint.parent].apply(local))
+            turn.append(turn[joint.parent] * rotation)
     return np.stack(place, axis=1)
 
 
