@@ -134,7 +134,7 @@ def _lost_worker(reason: str) -> DiffPoseError:
 
 
 class _CleanLoader(DataLoader):
-    """Brings a worker's DiffPoseError out as one line, and ends the workers at once.
+    """Passes a worker's DiffPoseError on as one line, and ends the workers at once.
 
     The error that torch raises again is tied to its own traceback, and with it to the loader's iterator. Its workers
     would linger until that knot is collected, and then be waited for in vain for five seconds each.

@@ -13,14 +13,12 @@ from data.hdf5.split_file import SplitFile
 from data.pose_items import annotated_pose_2d, detected_pose_2d, target_m, truth_mm
 from data.schema import TRUTH_COLUMN
 from utils.errors import DiffPoseError
+from utils.heatmaps import peak_bits
 from utils.skeleton import MPII_JOINTS
 
 _POSE_2D_COLUMN = {"p2d_hrnet": "argmax_2d", "p2d_gt": "gt_2d"}
 CONDITION_KEYS = ("heatmaps", *_POSE_2D_COLUMN)
-_SKIP = "mend the row, or leave such rows out with --skip_bad"
-
-# Bits of float16: every value at or above is infinite or NaN (with the sign bit: unsigned).
-_NON_FINITE, _NEGATIVE_NON_FINITE = 0x7C00, 0xFC00
+_SKIP = "fix the row, or leave such rows out with --skip_bad"
 
 
 class PoseDataset(Dataset):
@@ -197,11 +195,9 @@ class PoseDataset(Dataset):
         return finite
 
     def _check_heatmaps(self, heatmaps: np.ndarray, rows: np.ndarray, valid: np.ndarray) -> None:
-        """Compares bit patterns as integers: reductions over float16 itself would cost more than reading it."""
-        cells = heatmaps.reshape(*heatmaps.shape[:2], -1)
-        largest = cells.view(np.int16).max(axis=2)  # (n, 16); above zero where a cell is above zero
-        finite = (largest < _NON_FINITE) & (cells.view(np.uint16).max(axis=2) < _NEGATIVE_NON_FINITE)
-        positive = largest > 0
+        """Clears ``valid`` of rows whose maps can't be drawn from, or raises DiffPoseError for the first of them."""
+        peak, finite = peak_bits(heatmaps)  # (n, 16) each
+        positive = peak > 0
         usable = (finite & positive).all(axis=1)
         if not self.skip_bad and not usable.all():
             place = int(np.argmin(usable))

@@ -26,7 +26,7 @@ class ResidentRows:
     """All rows of a dataset with heatmaps on one device.
 
     ``maps``: the heatmaps' positive cells as lists, 8 bytes each; or, where more than a quarter is positive (a floor of
-    noise), the maps themselves, (R, 16, 64, 64) float16, 131 kB a row. ``target_m``: (R, J', 3) float32.
+    noise), the maps themselves, (R, 16, 64, 64) float16, 131 kB per row. ``target_m``: (R, J', 3) float32.
     """
 
     def __init__(self, maps: CellLists | Tensor, target_m: Tensor):

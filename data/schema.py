@@ -1,7 +1,7 @@
 """Columns of every HDF5 file: name, shape, dtype, unit and frame, shared by readers and writers.
 
 A row is one frame of one camera. ``/dataset/trainset`` and ``/dataset/testset`` hold the splits, either as one compound
-table each (the published layout, made by PyTables) or as groups with one dataset a column (the columnar layout).
+table each (the published layout, made by PyTables) or as groups with one dataset per column (the columnar layout).
 """
 
 from collections.abc import Mapping

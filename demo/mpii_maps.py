@@ -7,6 +7,7 @@ Gaussians with the weighted sum of the points' means and covariances, and what s
 import numpy as np
 
 from demo.landmarks import Landmarks
+from utils.heatmaps import moments
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS
 
 NOSE, LEFT_EAR, RIGHT_EAR = 0, 7, 8
@@ -67,14 +68,8 @@ def _gaussian_kernel(std: float) -> np.ndarray:
 
 def _moments(heatmap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (2,) as (column, row) and covariance (2, 2) of a map's part above a tenth of its peak."""
-    weight = np.where(heatmap > 0.1 * heatmap.max(), heatmap, 0).astype(np.float64)
-    weight /= weight.sum()
-    cells = np.arange(HEATMAP_SIZE)
-    grid = np.stack(np.meshgrid(cells, cells), axis=-1).reshape(-1, 2)
-    flat = weight.reshape(-1)
-    mean = flat @ grid
-    away = grid - mean
-    return mean, (away * flat[:, None]).T @ away
+    of = moments(heatmap[None].astype(np.float32))
+    return of.mean[0], np.diag(of.variance[0]) + of.covariance[0] * np.array([[0, 1], [1, 0]])
 
 
 def _gaussian(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -99,9 +94,9 @@ def _own_map(heatmap: np.ndarray, visibility: float) -> np.ndarray:
 
 def mpii_heatmaps(landmarks: Landmarks) -> np.ndarray:
     """Heatmaps (16, 64, 64) float32 over the region that the landmarks were found in."""
-    moments = {k: _moments(landmarks.maps[k]) for rule, _ in MADE.values() for k in rule}
+    fitted = {k: _moments(landmarks.maps[k]) for rule, _ in MADE.values() for k in rule}
     shoulders, hips = (
-        (moments[a][0] + moments[b][0]) / 2 for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP))
+        (fitted[a][0] + fitted[b][0]) / 2 for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP))
     )
     # Seen from above the trunk is short, and the rules' errors are not.
     trunk = max(float(np.linalg.norm(shoulders - hips)), 8.0)
@@ -112,10 +107,10 @@ def mpii_heatmaps(landmarks: Landmarks) -> np.ndarray:
             maps[m] = _own_map(landmarks.maps[k], float(landmarks.visibility[k]))
             continue
         weights, error = MADE[name]
-        mean = sum(weight * moments[k][0] for k, weight in weights.items())
+        mean = sum(weight * fitted[k][0] for k, weight in weights.items())
         # The same network finds both sides, so their errors don't average out: covariances of the maps add up whole.
         total = sum(abs(weight) for weight in weights.values())
-        spread = sum(abs(weight) * moments[k][1] for k, weight in weights.items()) / total
+        spread = sum(abs(weight) * fitted[k][1] for k, weight in weights.items()) / total
         wider = PEAK_STD**2 - NETWORK_STD**2 + (error * trunk) ** 2
         maps[m] = _gaussian(mean, spread + wider * np.eye(2))
     return np.maximum(maps, _LOST_LEVEL * (maps.max(axis=(1, 2), keepdims=True) < _LOST_LEVEL))

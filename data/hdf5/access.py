@@ -69,7 +69,7 @@ def text_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str = ""
 
 
 def open_hdf5(path: Path, dataset: str, *, cache_bytes: int = 0) -> h5py.File:
-    """Open for reading, with a chunk cache of ``cache_bytes`` a dataset.
+    """Open for reading, with a chunk cache of ``cache_bytes`` per dataset.
 
     Random rows are never read twice in a row, so the default caches nothing. Raises DiffPoseError for a missing,
     unreadable, truncated or foreign file, naming the command that makes the right one.
@@ -146,7 +146,7 @@ def read_rows(
 ) -> None:
     """Read ``rows`` (any order, repeats allowed) of ``column`` into ``out``, in the order of the file.
 
-    One low-level selection a row: h5py's own list selection is ten times slower on one-row chunks. ``out`` has the
+    One low-level selection per row: h5py's own list selection is ten times slower on one-row chunks. ``out`` has the
     memory type to read as; for a compound table a structured type with the wanted fields.
     """
     with reading(path, where, way_out):

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.heatmaps import peak_bits
+
 STORAGE_ATTRIBUTE = "heatmap_storage"
 """Attribute of ``/dataset`` that says which form the maps are in."""
 AS_PUBLISHED = "as published"
 DEFAULT_THRESHOLD = 0.001
 DEFAULT_MANTISSA_BITS = 5
 _MANTISSA_BITS = 10
-# Bit patterns of float16: non-negative values are in the order of their patterns, from here on they are not finite.
-_NON_FINITE, _NEGATIVE_NON_FINITE = 0x7C00, 0xFC00
 
 
 def compact_heatmaps(maps: np.ndarray, *, threshold: float, mantissa_bits: int) -> np.ndarray:
@@ -37,9 +37,8 @@ def compact_heatmaps(maps: np.ndarray, *, threshold: float, mantissa_bits: int) 
         raise ValueError(f"threshold {threshold} of 0 to below 1, mantissa_bits {mantissa_bits} of 1 to 10")
     original = np.array(maps, dtype="<f2", order="C")
     bits = original.view("<i2").reshape(*original.shape[:-2], -1)
-    peak = bits.max(axis=-1, keepdims=True)
-    usable = (peak > 0) & (peak < _NON_FINITE)
-    usable &= original.view("<u2").reshape(bits.shape).max(axis=-1, keepdims=True) < _NEGATIVE_NON_FINITE
+    peak, finite = (values[..., None] for values in peak_bits(original))
+    usable = finite & (peak > 0)
     lost = _MANTISSA_BITS - mantissa_bits
     # Of whole numbers: a carry out of the mantissa raises the exponent, as it should.
     rounded = bits + np.int16((1 << lost) >> 1) & np.int16(-1 << lost)

@@ -1,4 +1,4 @@
-"""What names a row (action, subject, sub-action, camera, frame, hard or not), kept in a few bytes a row."""
+"""What names a row (action, subject, sub-action, camera, frame, hard or not), kept in a few bytes per row."""
 
 from collections.abc import Iterator, Mapping
 

@@ -204,7 +204,7 @@ class SplitFile:
             return RowMeta({name: group[name][()].reshape(self.num_rows) for name in META_COLUMNS})
 
     def _open(self) -> tuple[int, h5py.Group | h5py.Dataset, h5py.Group]:
-        """(process, split of the file, group of its small columns), opened once a process."""
+        """(process, split of the file, group of its small columns), opened once per process."""
         if self._handles is None or self._handles[0] != os.getpid():
             split = self._find_split(open_hdf5(self.path, self.dataset, cache_bytes=self._cache_bytes))
             columns = split

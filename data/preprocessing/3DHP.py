@@ -7,12 +7,13 @@ An interrupted run goes on where it stopped: give the same command again.
 
 from data.preprocessing.conversion.command import preprocess
 from data.preprocessing.threedhp.source import ThreeDHP
+from models import hrnet
 from utils.errors import run_script
 
 
 def main() -> None:
     """Parse, detect, write."""
-    preprocess(ThreeDHP(), __doc__.splitlines()[0])
+    preprocess(ThreeDHP(), hrnet, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ An interrupted run goes on where it stopped: give the same command again.
 
 from data.preprocessing.conversion.command import preprocess
 from data.preprocessing.h36m.source import Human36M
+from models import hrnet
 from utils.errors import run_script
 
 
 def main() -> None:
     """Parse, detect, write."""
-    preprocess(Human36M(), __doc__.splitlines()[0])
+    preprocess(Human36M(), hrnet, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

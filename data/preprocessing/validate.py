@@ -2,7 +2,7 @@
 
 python data/preprocessing/validate.py FILE [--dataset h36m|3DHP|3dpw] [--limit N]
 
-Exit code 0: nothing wrong was found; 1: something is off, a line each; 2: the file cannot be used.
+Exit code 0: nothing wrong was found; 1: something is off, one line each; 2: the file cannot be used.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def validate(
 ) -> Report:
     """Check both splits of a file in either layout.
 
-    ``limit``: rows a split, evenly spread, whose poses and heatmaps are looked at (0: all); names, order and NaN are
+    ``limit``: rows per split, evenly spread, whose poses and heatmaps are looked at (0: all); names, order and NaN are
     checked in all rows. Raises DiffPoseError for a file that cannot be read as a dataset.
     """
     report = Report()
@@ -46,7 +46,7 @@ def validate(
         if not split.num_rows:
             report.find(f"{split.split} has no rows")
             continue
-        # Absurd numbers are what is looked for: they need no warnings of their own.
+        # Absurd numbers are what we look for: they need no warnings from numpy.
         with np.errstate(all="ignore"):
             _check_split(split, facts, limit, report, show_progress=show_progress)
     check_subjects_apart([split for split in splits if split.num_rows], report)
@@ -71,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="HDF5 file in the columnar or the published layout")
     parser.add_argument("--dataset", help="h36m, 3DHP or 3dpw; recognised by the columns when left out")
     parser.add_argument(
-        "--limit", type=int, default=DEFAULT_LIMIT, help="evenly spread rows a split to look into; 0: all of them"
+        "--limit", type=int, default=DEFAULT_LIMIT, help="evenly spread rows per split to look into; 0: all of them"
     )
     return parser.parse_args()
 

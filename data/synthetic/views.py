@@ -23,9 +23,10 @@ from data.synthetic.occlusion import (
     recorded_joints,
     see_rows,
 )
+from utils.crops import crop_box
+from utils.heatmaps import argmax_2d
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
 
-CROP_MARGIN = 1.2
 PANEL_PROBABILITY = 0.10
 OCCLUDED_FIELD = Field(
     name="occluded",
@@ -55,14 +56,6 @@ def draw_scene(camera: Camera, middle_mm: np.ndarray, generator: np.random.Gener
     habits = draw_habits(generator)
     panel = draw_panel(generator, camera, middle_mm) if generator.uniform() < PANEL_PROBABILITY else None
     return Scene(panel=panel, habits=habits)
-
-
-def crop_box(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The crop around 2D joints (F, J, 2): its upper left corner (F, 2) and its side (F,), whole px."""
-    high, low = points_px.max(axis=1), points_px.min(axis=1)
-    centre = np.round((high + low) / 2)
-    side = np.round(CROP_MARGIN * (high - low).max(axis=-1))
-    return np.round(centre - side[:, None] / 2), side
 
 
 def simulate_view(
@@ -112,20 +105,12 @@ def simulate_rows(
         "gt_3d": np.swapaxes(cameras.to_camera(joints_world_mm), 1, 2).astype(np.float32),
         "gt_2d": np.swapaxes(pixels[:, :17], 1, 2).astype(np.float32),
         "gt_2d_image_coords": np.swapaxes(in_crop(recorded_joints(pixels)), 1, 2).astype(np.float32),
-        "argmax_2d": highest_cells(heatmaps),
+        "argmax_2d": argmax_2d(heatmaps),
         "crop_size": side.astype(np.int32),
         "hardsubset": is_ambiguous(heatmaps).astype(np.uint8),
         "heatmap": heatmaps.astype(np.float16),
         "occluded": seen.reason[:, list(MPII_TO_H36M)],
     }
-
-
-def highest_cells(heatmaps: np.ndarray) -> np.ndarray:
-    """``argmax_2d`` (F, 2, 16) float32 of maps (F, 16, 64, 64) that have a positive value: (row, column) / 64."""
-    cells = heatmaps.reshape(*heatmaps.shape[:2], -1)
-    # Of float16, positive values are in the order of their bits, and whole numbers are compared much faster.
-    best = (cells.view(np.int16) if cells.dtype == np.float16 else cells).argmax(axis=-1)
-    return (np.stack(np.divmod(best, HEATMAP_SIZE), axis=1) / HEATMAP_SIZE).astype(np.float32)
 
 
 def true_cells(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -18,9 +18,10 @@ from data.synthetic.bones import mirrored, turned, vary_bones
 from data.synthetic.cameras import CAMERAS, RowCameras
 from data.synthetic.families import FAMILIES, draw_pose
 from data.synthetic.occlusion import capsule_radii
-from data.synthetic.views import draw_scene, highest_cells, simulate_rows
+from data.synthetic.views import draw_scene, simulate_rows
 from data.synthetic.wide_cameras import draw_cameras, draw_panels
 from data.synthetic.wide_views import HRNET_LIKE, simulate_wide
+from utils.heatmaps import argmax_2d
 
 POSES, PERFORMED, STUDIO = "poses", "performed", "studio"
 KINDS = {POSES: 6 / 9, PERFORMED: 2 / 9, STUDIO: 1 / 9}
@@ -130,7 +131,7 @@ def _studio_rows(subject: str, count: int, rng: np.random.Generator, compact: Co
     columns["heatmap"] = compact(columns["heatmap"])
     return {
         **columns,
-        "argmax_2d": highest_cells(columns["heatmap"]),
+        "argmax_2d": argmax_2d(columns["heatmap"]),
         "detector": np.full(count, HRNET_LIKE, np.uint8),
         "family": done.family.astype(np.int16),
         "subaction": done.variant.astype(str),

@@ -12,7 +12,8 @@ from data.synthetic.cameras import RowCameras
 from data.synthetic.detector import NUM_LIMBS, PARTNER, Mixture, doubt, draw_mixture, draw_peaks
 from data.synthetic.joint_definitions import draw_definition
 from data.synthetic.occlusion import RowPanels, Visibility, add_extremities, recorded_joints, see_rows
-from data.synthetic.views import crop_box, highest_cells
+from utils.crops import crop_box
+from utils.heatmaps import argmax_2d
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, MPII_TO_H36M
 
 EMBEDDED_SHARE = 0.70
@@ -100,7 +101,7 @@ def simulate_wide(
         "gt_3d": np.swapaxes(cameras.to_camera(truth), 1, 2).astype(np.float32),
         "gt_2d": np.swapaxes(pixels[:, :17], 1, 2).astype(np.float32),
         "gt_2d_image_coords": np.swapaxes(crops.shares(recorded_joints(pixels)), 1, 2).astype(np.float32),
-        "argmax_2d": highest_cells(heatmaps),
+        "argmax_2d": argmax_2d(heatmaps),
         "crop_size": crops.side.astype(np.int32),
         "hardsubset": ambiguous.astype(np.uint8),
         "heatmap": heatmaps,

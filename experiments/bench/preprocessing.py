@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from data.preprocessing.conversion.command import preprocess
 from data.preprocessing.h36m.names import recording_name
 from data.preprocessing.h36m.source import FRAME_STEP, Human36M, load_recording
+from models import hrnet
 from models.hrnet import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, HRNet, load_hrnet
 from utils.errors import DiffPoseError, run_script
 
@@ -107,7 +108,7 @@ def run_child(arguments: argparse.Namespace) -> None:
     else:
         given = ["--input_dir", raw, "--output_dir", output, "--weights", weights, "--subjects", SUBJECT, "--force"]
         given += ["--precision", arguments.child, "--device", arguments.device]
-        preprocess(Human36M(), "", [str(value) for value in given])
+        preprocess(Human36M(), hrnet, "", [str(value) for value in given])
     seconds = time.perf_counter() - start
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cpu = usage.ru_utime + usage.ru_stime

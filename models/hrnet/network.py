@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.hrnet.fused_convolution import FusedConvolution, fuse_convolutions
+from utils.crops import DETECTOR_SIZE
 from utils.errors import DiffPoseError
 from utils.precision import PRECISIONS as ALL_PRECISIONS
 from utils.precision import usable_precision
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
-IMAGE_SIZE = 255
+IMAGE_SIZE = DETECTOR_SIZE
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 WIDTHS = (32, 64, 128, 256)

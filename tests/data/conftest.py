@@ -96,7 +96,9 @@ class ScriptRun:
     """A preprocessing script in a process of its own, forked from one that has imported everything."""
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "data.preprocessing.conversion.command", "data.preprocessing.h36m.source"])
+    context.set_forkserver_preload(
+        ["models.hrnet", "data.preprocessing.conversion.command", "data.preprocessing.h36m.source"]
+    )
 
     def __init__(self, name: str, arguments: list, log: Path, file_limit: int | None = None):
         self._log = log

@@ -135,7 +135,7 @@ def test_an_error_in_a_worker_comes_out_as_one_clean_line(tmp_path, workers):
     assert one_line(caught.value) == str(caught.value)
     assert one_line(caught.value) == (
         f"{path}: testset row 6: the heatmap of joint LHip has no positive value: "
-        "mend the row, or leave such rows out with --skip_bad"
+        "fix the row, or leave such rows out with --skip_bad"
     )
 
 

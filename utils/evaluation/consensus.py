@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from utils.evaluation.metrics import joint_distances, spread
+from utils.heatmaps import COUNTED_SHARE
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
 
 Estimator = Callable[[Tensor, Tensor | None], Tensor | None]
@@ -60,7 +61,7 @@ def medoid(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> Tensor:
 def heatmap_centres(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     """Centre (column, row) (B, J, 2) and variance along an axis (B, J) of each map's part above a tenth of its peak."""
     maps = heatmaps.float()
-    maps = torch.where(maps > 0.1 * maps.amax((2, 3), keepdim=True).clamp_min(1e-12), maps, 0)
+    maps = torch.where(maps > COUNTED_SHARE * maps.amax((2, 3), keepdim=True).clamp_min(1e-12), maps, 0)
     total = maps.sum((2, 3)).clamp_min(1e-12)
     grid = torch.arange(HEATMAP_SIZE, device=maps.device, dtype=maps.dtype)
     columns, rows = maps.sum(2), maps.sum(3)

@@ -18,11 +18,11 @@ from data.ambiguity import HARD_SUBSET_RULE
 from data.hdf5.access import text_attribute
 from data.hdf5.columnar import encode_heatmap
 from data.hdf5.compact import add_compact_option
+from data.preprocessing.conversion.detector import DetectorPackage, HeatmapDetector
 from data.preprocessing.conversion.frames import Recording, Source, require
 from data.preprocessing.conversion.parts import PartFolder
 from data.preprocessing.conversion.pipeline import Pipeline
 from data.preprocessing.h36m.hard_list import WHERE_FROM, HardList
-from models.hrnet import PRECISIONS, WEIGHT_FILES, Detector, load_hrnet, weights_path
 from utils.devices import choose_device
 from utils.errors import DiffPoseError
 from utils.memory import keep_freed_memory
@@ -49,7 +49,9 @@ class _Job:
         return json.dumps({**self.settings, "subjects": self.subjects, "hard_subset": hard})
 
 
-def parse_arguments(source: Source, description: str, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(
+    source: Source, hrnet: DetectorPackage, description: str, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
     """The arguments of a preprocessing script."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--input_dir", type=Path, required=True, help="the raw data (layout: docs/preprocessing.md)")
@@ -57,7 +59,9 @@ def parse_arguments(source: Source, description: str, arguments: Sequence[str] |
         "--output_dir", type=Path, required=True, help="gets the HDF5 file; DATASET.ROOT of the configuration"
     )
     parser.add_argument(
-        "--use_orig_hrnet", action="store_true", help=f"{WEIGHT_FILES['orig']} instead of {WEIGHT_FILES['h36m']}"
+        "--use_orig_hrnet",
+        action="store_true",
+        help=f"{hrnet.WEIGHT_FILES['orig']} instead of {hrnet.WEIGHT_FILES['h36m']}",
     )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="HRNet weights (default: data/preprocessing/hrnet/)"
@@ -66,16 +70,16 @@ def parse_arguments(source: Source, description: str, arguments: Sequence[str] |
     parser.add_argument(
         "--subjects", nargs="+", metavar="NAME", help=f"some of {' '.join(source.subjects)} (default: all)"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N rows a recording: for a trial run")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N rows per recording: for a trial run")
     if source.dataset == "h36m":
         parser.add_argument("--hard_subset", type=Path, metavar="FILE", help=f"list of ambiguous frames: {WHERE_FROM}")
     about = f"of the heatmaps, without loss: none, gzip-1..gzip-9 (default: {DEFAULT_COMPRESSION}, with --compact "
     about += f"{COMPACT_COMPRESSION})"
     parser.add_argument("--compression", choices=COMPRESSIONS, metavar="NAME", help=about)
     add_compact_option(parser)
-    parser.add_argument("--batch_size", type=int, metavar="N", help="images a network call (default: by device)")
+    parser.add_argument("--batch_size", type=int, metavar="N", help="images per network call (default: by device)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--precision", choices=sorted(PRECISIONS), default="float32", help="of the network")
+    parser.add_argument("--precision", choices=sorted(hrnet.PRECISIONS), default="float32", help="of the network")
     parser.add_argument("--force", action="store_true", help="replace an output made with other settings")
     parsed = parser.parse_args(arguments)
     for name in ("workers", "limit", "batch_size"):
@@ -91,9 +95,9 @@ def parse_arguments(source: Source, description: str, arguments: Sequence[str] |
     return parsed
 
 
-def _job(source: Source, arguments: argparse.Namespace) -> _Job:
+def _job(source: Source, hrnet: DetectorPackage, arguments: argparse.Namespace) -> _Job:
     kind = "orig" if arguments.use_orig_hrnet else "h36m"
-    weights = weights_path(kind, arguments.weights)
+    weights = hrnet.weights_path(kind, arguments.weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
     subjects = tuple(name for name in source.subjects if name in (arguments.subjects or source.subjects))
     listed = getattr(arguments, "hard_subset", None)
@@ -130,21 +134,23 @@ def _is_made(job: _Job, force: bool) -> bool:
     return True
 
 
-def preprocess(source: Source, description: str, arguments: Sequence[str] | None = None) -> None:
+def preprocess(
+    source: Source, hrnet: DetectorPackage, description: str, arguments: Sequence[str] | None = None
+) -> None:
     """Make the file of a raw data set, going on where an interrupted run stopped.
 
     Raises DiffPoseError for whatever is missing, damaged or not understood.
     """
     keep_freed_memory()
-    options = parse_arguments(source, description, arguments)
+    options = parse_arguments(source, hrnet, description, arguments)
     require(options.input_dir, "folder")
-    job = _job(source, options)
+    job = _job(source, hrnet, options)
     if _is_made(job, options.force):
         print(f"{job.output} is already there with these settings: nothing to do (--force makes it again)")
         return
     start = time.monotonic()
     device = choose_device(options.device)
-    model = load_hrnet(job.weights)
+    model = hrnet.load_hrnet(job.weights)
     recordings = source.recordings(options.input_dir, job.subjects)
     compression, _, level = options.compression.partition("-")
     storage = {
@@ -159,7 +165,7 @@ def preprocess(source: Source, description: str, arguments: Sequence[str] | None
             print(f"{len(recordings) - len(left)} of {len(recordings)} recordings are finished already")
         for recording in left:
             parts.path(recording).unlink(missing_ok=True)
-        detector = Detector(model, device=device, precision=options.precision)
+        detector = hrnet.Detector(model, device=device, precision=options.precision)
         workers, batch_size = _amounts(options, device.type)
         _detect(
             left,
@@ -192,7 +198,7 @@ def _detect(
     left: list[Recording],
     total: int,
     parts: PartFolder,
-    detector: Detector,
+    detector: HeatmapDetector,
     *,
     workers: int,
     batch_size: int,

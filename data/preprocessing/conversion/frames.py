@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-# Decoders report their troubles on stderr by themselves; ours is the one line that follows from them.
+# Decoders would print their own complaints on stderr; the user gets our one line instead.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
@@ -24,9 +24,9 @@ class Frames:
     """The rows of a recording before detection.
 
     Attributes:
-        columns: columns of the schema with a leading row axis, but for ``argmax_2d``, ``heatmap`` and ``hardsubset``.
+        columns: columns of the schema with a leading row axis, except ``argmax_2d``, ``heatmap`` and ``hardsubset``.
         boxes: (N, 4) crops in px.
-        images: starts the stream of BGR images (H, W, 3) uint8, one a row; it may end early, and the rows with it.
+        images: starts the stream of BGR images (H, W, 3) uint8, one per row; when it ends early, so do the rows.
     """
 
     columns: dict[str, np.ndarray]
@@ -46,7 +46,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Recording:
-    """One camera's recording of one person and action: what is done, or left to do, as a whole.
+    """One camera's recording of one person and action: it is finished, or still to do, as a whole.
 
     ``key`` is its unique file name without suffix; ``inputs`` are the files whose sizes say whether it is still the
     same; ``load`` reads the annotations.

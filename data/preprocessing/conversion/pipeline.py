@@ -17,10 +17,10 @@ import numpy as np
 from data.ambiguity import is_ambiguous
 from data.hdf5.columnar import ColumnarWriter
 from data.preprocessing.conversion.crops import detector_image
+from data.preprocessing.conversion.detector import HeatmapDetector
 from data.preprocessing.conversion.frames import Frames, Recording
-from models.hrnet import Detector
 from utils.errors import DiffPoseError
-from utils.skeleton import HEATMAP_SIZE
+from utils.heatmaps import argmax_2d
 
 _BATCHES_WAITING = 3
 
@@ -35,12 +35,6 @@ class _Batch:
     images: np.ndarray
     last: bool
     heatmaps: np.ndarray | None = None
-
-
-def argmax_2d(heatmaps: np.ndarray) -> np.ndarray:
-    """(row, column) / 64 of each map's maximum: (N, 2, 16) for heatmaps (N, 16, 64, 64)."""
-    cell = heatmaps.reshape(*heatmaps.shape[:2], -1).argmax(axis=-1)
-    return (np.stack([cell // HEATMAP_SIZE, cell % HEATMAP_SIZE], axis=1) / HEATMAP_SIZE).astype(np.float32)
 
 
 def _batches(recording: Recording, batch_size: int, limit: int | None) -> Iterator[_Batch]:
@@ -69,14 +63,14 @@ class Pipeline:
         on_done: called with a recording and its number of rows when its file is in place; one without annotated
             frames has no file.
         encode: heatmaps of a row -> their stored form.
-        batch_size, workers: images a network call, and decoding threads.
-        limit: at most so many rows a recording.
+        batch_size, workers: images per network call, and decoding threads.
+        limit: at most this many rows per recording.
     """
 
     def __init__(
         self,
         *,
-        detector: Detector,
+        detector: HeatmapDetector,
         open_writer: Callable[[Recording], ColumnarWriter],
         on_done: Callable[[Recording, int], None],
         encode: Callable[[np.ndarray], bytes],

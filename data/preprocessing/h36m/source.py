@@ -1,4 +1,4 @@
-"""Human3.6M as h36m-fetch extracts it: a folder a subject with CDF annotations and videos."""
+"""Human3.6M as h36m-fetch extracts it: a folder per subject with CDF annotations and videos."""
 
 import contextlib
 import sys
@@ -30,7 +30,7 @@ def _ending_within(seconds: float) -> Iterator[None]:
 
     def watch(frame: object, event: str, argument: object) -> None:
         if time.process_time() > end:
-            raise TimeoutError("reading it comes to no end")
+            raise TimeoutError("reading it does not end")
 
     before = sys.getprofile()
     sys.setprofile(watch)
@@ -46,7 +46,7 @@ def read_cdf(path: Path, num_axes: int) -> np.ndarray:
 
     require(path, "annotation")
     try:
-        # A damaged count sends cdflib round and round.
+        # A damaged count makes cdflib loop without end.
         with _ending_within(CDF_SECONDS):
             values = np.asarray(cdflib.CDF(str(path)).varget(0))
     except Exception as error:  # cdflib raises whatever its parser stumbles over

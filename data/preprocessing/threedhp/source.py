@@ -51,7 +51,7 @@ class ThreeDHP:
     subjects = SUBJECTS["3dhp"]["testset"]
 
     def recordings(self, folder: Path, subjects: Sequence[str]) -> list[Recording]:
-        """One a sequence, TS1 to TS6."""
+        """One per sequence, TS1 to TS6."""
         found = []
         for name in self.subjects:
             if name in subjects:

@@ -39,7 +39,7 @@ def read_sequence(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 class ThreeDPW:
-    """The training and test sequences, a recording a person; validation is left out."""
+    """The training and test sequences, one recording per person; validation is left out."""
 
     dataset = "3dpw"
     file_stem = "3DPW"

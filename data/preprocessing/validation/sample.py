@@ -14,19 +14,19 @@ from data.hdf5.split_file import SplitFile
 from data.schema import FIELDS, SPLITS, TRUTH_COLUMN, dataset_name
 from data.synthetic.occlusion import H36M_17_OF_32
 from data.synthetic.row_kinds import INDEPENDENT, ROWS_ATTRIBUTE
+from utils.crops import crop_square
 from utils.errors import DiffPoseError
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M, NUM_HEATMAPS, Skeleton, skeleton_for
 
 _HEATMAP_ROWS = 64
 _COLUMN_ROWS = 65_536
-_CROP_MARGIN = 1.2
 # 3DPW's 18 joints (COCO order and the neck) of the 16 heatmaps; -1: pelvis, spine and head have none.
 _COCO_OF_MPII = (10, 9, 8, 11, 12, 13, -1, -1, 1, -1, 4, 3, 2, 5, 6, 7)
 
 
 @dataclass
 class Report:
-    """Lines that describe the file; ``findings`` say what is off and ``notes`` what is worth knowing, a line each."""
+    """Lines that describe the file; ``findings`` say what is off and ``notes`` what is worth knowing, one line each."""
 
     lines: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Report:
         self.findings.append(text)
 
     def find_grouped(self, where: str, problems: dict[str, list[str]]) -> None:
-        """One finding a problem, with the subjects (or cameras) that have it."""
+        """One finding per problem, with the subjects (or cameras) that have it."""
         for problem, groups in problems.items():
             self.find(f"{where} {listed(groups, most=12)}: {problem}")
 
@@ -227,12 +227,9 @@ def _true_cells(split: SplitFile, rows: np.ndarray, pixels: np.ndarray | None) -
 
 def _in_crop(pixels: np.ndarray) -> np.ndarray:
     """Pixels (N, J, 2), NaN for joints that do not count, as shares of the crop around them."""
-    high, low = (
-        pick(axis=1, keepdims=True, where=np.isfinite(pixels), initial=start)
-        for pick, start in ((pixels.max, -np.inf), (pixels.min, np.inf))
-    )
+    middle, side = crop_square(np.where(np.isfinite(pixels), pixels, np.nan), whole_pixels=False)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (pixels - (high + low) / 2) / (_CROP_MARGIN * (high - low).max(axis=-1, keepdims=True)) + 0.5
+        return (pixels - middle[:, None]) / side[:, None, None] + 0.5
 
 
 def _cells_3dpw(split: SplitFile, rows: np.ndarray) -> np.ndarray:

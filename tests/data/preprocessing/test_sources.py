@@ -17,6 +17,7 @@ from data.preprocessing.h36m.source import Human36M, load_recording
 from data.preprocessing.threedhp.source import ThreeDHP
 from data.preprocessing.threedpw.source import ThreeDPW
 from data.schema import ACTIONS
+from models import hrnet
 from models.hrnet import IMAGE_MEAN, IMAGE_STD
 from tests.data.conftest import CAM
 from tests.support.raw_data import add_3dhp, add_3dpw, add_h36m, touch_h36m, write_cdf, write_video
@@ -279,11 +280,15 @@ def test_hard_lines_mean_what_the_file_calls_them(tmp_path):
 
 def test_bad_arguments_are_one_line(tmp_path):
     given = ["--input_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
-    fails(lambda: parse_arguments(Human36M(), "", [*given, "--subjects", "S2"]), "--subjects S2", "S1, S5")
-    fails(lambda: parse_arguments(Human36M(), "", [*given, "--limit", "0"]), "--limit")
-    fails(lambda: run_preprocess(Human36M(), "", ["--input_dir", str(tmp_path / "no"), *given[2:]]), tmp_path / "no")
+    elsewhere = ["--input_dir", str(tmp_path / "no"), *given[2:]]
+    fails(lambda: parse_arguments(Human36M(), hrnet, "", [*given, "--subjects", "S2"]), "--subjects S2", "S1, S5")
+    fails(lambda: parse_arguments(Human36M(), hrnet, "", [*given, "--limit", "0"]), "--limit")
+    fails(
+        lambda: run_preprocess(Human36M(), hrnet, "", elsewhere),
+        tmp_path / "no",
+    )
     missing = [*given, "--weights", str(tmp_path / "w.pt")]
-    fails(lambda: run_preprocess(ThreeDHP(), "", missing), "w.pt: HRNet weights not found")
+    fails(lambda: run_preprocess(ThreeDHP(), hrnet, "", missing), "w.pt: HRNet weights not found")
     assert not (tmp_path / "out").exists()
 
 
