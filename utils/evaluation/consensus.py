@@ -123,7 +123,8 @@ RULES: Mapping[str, Estimator] = {
     "heatmap_best": best_scored,
     "heatmap_mean": best_scored_mean,
 }
-DEFAULT_RULE = "heatmap_mean"
+# Chosen on recorded motion that nothing was trained on, with the weights that ship: see docs/demo.md.
+DEFAULT_RULE = "geometric_median"
 
 
 def consensus_pose(hypotheses_mm: Tensor, heatmaps: Tensor | None = None) -> Tensor:

@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from utils.evaluation import BY_ACTION, SplitInfo, SplitResult
+from utils.evaluation.consensus import DEFAULT_RULE
 from utils.evaluation.metrics import METRICS
 from utils.evaluation.published import PUBLISHED, RELEASED_CHECKPOINTS
 from utils.files import written_in_one_step
@@ -47,10 +48,10 @@ ROW_LABELS = {
     "mean": ("mean of {n}", "statistic"),
     "worst": ("worst of {n}", "statistic"),
     "mean_pose": ("mean pose", "usable"),
-    "geometric_median": ("geometric median", "usable"),
+    "geometric_median": ("consensus: geometric median", "usable"),
     "medoid": ("medoid", "usable"),
     "heatmap_best": ("best scored by heatmaps", "usable"),
-    "heatmap_mean": ("consensus: mean of best scored", "usable"),
+    "heatmap_mean": ("mean of best scored by heatmaps", "usable"),
     "zero_noise": ("zero-noise estimate", "usable"),
     "blind_mean_pose": ("training mean pose", "blind"),
     "blind_best": ("best of {n} training poses", "blind"),
@@ -146,7 +147,7 @@ def _recording_table(result: SplitResult) -> list[str]:
     """Each recording, then averages in which each counts alike; nothing for a file without separate recordings."""
     if not result.recordings:
         return []
-    rows = [row for row in ("best", "heatmap_mean", "mean_pose") if row in result.rows]
+    rows = [row for row in ("best", DEFAULT_RULE, "mean_pose") if row in result.rows]
     head = ["recording", "frames"]
     for row in rows:
         head += [f"{row_label(row, result.num_hypotheses)[0].split(':')[0]}: MPJPE", "PA"]
