@@ -1,5 +1,6 @@
 """An exported run in numpy, without PyTorch: ``python demo/onnx_chain.py <run>/export maps.npy hypotheses.npy``."""
 
+import functools
 import itertools
 import json
 import sys
@@ -33,14 +34,15 @@ def run_chain(x, network, chain, noise):
                 velocity = (velocity + network(x + (s - t) * velocity, times * s)) / 2
             x = x + (s - t) * velocity
         return x
-    # Diffusion by DDIM; the ancestral chain is that with eta 1.
-    steps = np.round(np.linspace(times - 1, 0, calls)).astype(int)
+    steps = np.round(np.linspace(times - 1, 0, calls)).astype(int)  # of DDIM; with eta 1 it is the ancestral chain
     alpha = np.sqrt([*chain["alphas_cumprod"], 1.0])  # the data itself comes last
     sigma = np.sqrt([*chain["one_minus_alphas_cumprod"], 0.0])
+    share = (alpha * chain["start_deviation"]) ** 2
     for t, s in zip(steps, [*steps[1:], -1], strict=True):
         output = network(x, t)
         start = output if chain["objective"] == "pred_x0" else (x - sigma[t] * output) / alpha[t]
-        start = np.clip(start, -chain["clamp"], chain["clamp"])
+        known = share[t] / (share[t] + sigma[t] ** 2)
+        start = np.clip(known * x / alpha[t] + (1 - known) * start, -chain["clamp"], chain["clamp"])
         d = chain["eta"] * sigma[s] / sigma[t] * np.sqrt(1 - (alpha[t] / alpha[s]) ** 2)
         x = alpha[s] * start + np.sqrt(sigma[s] ** 2 - d**2) * (x - alpha[t] * start) / sigma[t]
         x = x + chain["noise_scale"] * d * noise() if d else x
@@ -69,9 +71,7 @@ def lift(folder, maps, hypotheses, draws):
         t = np.full(len(x), t, np.float32)
         return denoise.run(None, {"x": x.astype(np.float32), "t": t, "condition": condition})[0]
 
-    def noise():
-        return draws.normal(size=(len(condition), chain["pose_numbers"]))
-
+    noise = functools.partial(draws.normal, size=(len(condition), chain["pose_numbers"]))
     x = run_chain(chain["noise_scale"] * noise(), network, chain, noise)
     return poses_mm(x, chain).reshape(len(maps), hypotheses, -1, 3)
 

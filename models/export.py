@@ -75,6 +75,7 @@ def chain_numbers(model: GaussianDiffusion, config: Config) -> dict[str, object]
         )
     return {
         "objective": model.objective,
+        "start_deviation": model.start_deviation,
         "sampler": name,
         "steps": config.test.steps or model.timesteps,
         "timesteps": model.timesteps,

@@ -20,6 +20,7 @@ CASES = {
     "ancestral": ("pred_x0", {}),
     "pred_noise": ("pred_noise", {}),
     "ddim": ("pred_x0", {"SAMPLER": "ddim", "STEPS": 3, "ETA": 0.5}),
+    "start deviation": ("pred_x0", {"SAMPLER": "ddim", "STEPS": 3}),
     "heun": ("velocity", {"STEPS": 5}),
     "euler": ("velocity", {"SAMPLER": "euler", "STEPS": 3}),
 }
@@ -67,6 +68,8 @@ class SameDraws:
 def test_the_chain_in_numpy_is_that_of_the_sampler(case):
     """With the same draws, PyTorch's network in both: candidates, every step, and poses in mm."""
     config, model = tiny(*CASES[case])
+    if case == "start deviation":
+        model.start_deviation = 0.7
     chain, draws = json.loads(json.dumps(chain_numbers(model, config))), SameDraws()
     cells, likelihood = draw_candidates(MAPS.numpy(), draws.uniform, chain["with_argmax"])
     theirs = model.draw_condition_input(MAPS, HYPOTHESES, FrameDraws(3, FRAMES))
