@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from demo.detectors import Person
 from demo.landmarks import Landmarks
 from demo.mpii_maps import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+from demo.person import Person
 from utils.evaluation.consensus import project_to_cells
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demo.detectors import Detector, NoPersonError, Person, Square, choose_detector
+from demo.crops import Square
+from demo.detectors import CROPS, choose_detector
 from demo.images import read_image, to_rgb8
+from demo.person import Detector, NoPersonError, Person
 from models import build_sampler
 from models.run import load_run
 from models.samplers import PoseSampler
@@ -55,10 +57,14 @@ class Poses:
 
 @dataclass(frozen=True)
 class People:
-    """What one image holds: ``persons`` (2D, largest first) and, in the same order, their ``poses``."""
+    """What one image holds: ``persons`` (2D, largest first) and, in the same order, their ``poses``.
+
+    ``too_small``: sizes, px, of people who were found and left out, since they are too small.
+    """
 
     persons: list[Person]
     poses: Poses
+    too_small: tuple[int, ...] = ()
 
 
 def own_heatmaps(heatmaps: np.ndarray | torch.Tensor, joints: Sequence[str] | None) -> torch.Tensor:
@@ -96,6 +102,14 @@ def stature_mm(poses_mm: torch.Tensor) -> torch.Tensor:
     return (chain + legs) / _CHAIN_SHARE
 
 
+def view_rotation(angles: torch.Tensor) -> torch.Tensor:
+    """Rotations (N, 3, 3) about the viewing axis that turn poses of crops, turned by angles (N,) radians, back."""
+    cos, sin = angles.cos(), angles.sin()
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    rows = ((cos, sin, zero), (-sin, cos, zero), (zero, zero, one))
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
 class PoseEstimator:
     """Finds people in images and lifts them to 3D; or lifts heatmaps of any detector.
 
@@ -111,8 +125,9 @@ class PoseEstimator:
         detector: Detector | str = "auto",
         seed: int = 0,
         height_cm: float | None = None,
+        crops: str = CROPS[0],
     ):
-        self.sampler, self.config, self.seed, self.height_cm = sampler, config, seed, height_cm
+        self.sampler, self.config, self.seed, self.height_cm, self.crops = sampler, config, seed, height_cm, crops
         self.skeleton = sampler.model.skeleton
         self.device = sampler.model.betas.device
         if config.model.condition_key != "heatmaps":
@@ -135,10 +150,12 @@ class PoseEstimator:
         height_cm: float | None = None,
         checkpoint: str | Path | None = None,
         overrides: Sequence[str] = (),
+        crops: str = CROPS[0],
     ) -> "PoseEstimator":
         """An estimator from a run's config.yaml (None: the weights that ship), its checkpoint beside it.
 
         ``overrides``: keys of the configuration, as ["TEST.SAMPLER=ddim", "TEST.STEPS=10", "MODEL.NOISE_SCALE=1.1"].
+        ``crops``: ``turned`` with the body, or ``upright``; see :class:`demo.embedded.EmbeddedDetector`.
         Raises DiffPoseError for a run that can't be used.
         """
         if num_hypotheses < 1:
@@ -146,13 +163,15 @@ class PoseEstimator:
         chosen = choose_device(device)
         settings, model, _ = load_run(config or SHIPPED_RUN, overrides=overrides, checkpoint=checkpoint, device=chosen)
         sampler = build_sampler(model, settings, num_hypotheses=num_hypotheses, zero_noise=False)
-        return cls(sampler, settings, detector=detector, seed=seed, height_cm=height_cm)
+        return cls(sampler, settings, detector=detector, seed=seed, height_cm=height_cm, crops=crops)
 
     @property
     def detector(self) -> Detector:
         """The 2D detector, made when it is first needed."""
         if isinstance(self._detector, str):
-            self._detector = choose_detector(self._detector, device=self.device, threads=torch.get_num_threads())
+            self._detector = choose_detector(
+                self._detector, device=self.device, threads=torch.get_num_threads(), crops=self.crops
+            )
         return self._detector
 
     def __call__(
@@ -182,8 +201,16 @@ class PoseEstimator:
             if not 0 <= person < len(persons):
                 raise DiffPoseError(f"--person {person}: {len(persons)} found, numbered from 0, the largest first")
             persons = [persons[person]]
-        heatmaps = np.stack([one.heatmaps for one in persons])
-        return People(persons, self.from_heatmaps(heatmaps, frames=[64 * frame + k for k in range(len(persons))]))
+        poses = self.lift(persons, frame=frame)
+        return People(persons, poses, tuple(getattr(self.detector, "too_small", ())))
+
+    def lift(self, persons: Sequence[Person], *, frame: int = 0) -> Poses:
+        """Poses of the people of one picture; ``frame``: part of the key of the random draws."""
+        return self.from_heatmaps(
+            np.stack([person.heatmaps for person in persons]),
+            frames=[64 * frame + k for k in range(len(persons))],
+            angles=[person.angle for person in persons],
+        )
 
     def from_heatmaps(
         self,
@@ -191,11 +218,13 @@ class PoseEstimator:
         *,
         joints: Sequence[str] | None = None,
         frames: Sequence[int] | None = None,
+        angles: Sequence[float] | None = None,
     ) -> Poses:
         """Lift heatmaps (N, 16, 64, 64) in MPII order, or (N, K, h, w) with the names of their K ``joints``.
 
         Each covers the square crop that models are trained with: 1.2 times the extent of the person's joints.
-        ``frames``: (N,) numbers that key the random draws.
+        ``frames``: (N,) numbers that key the random draws. ``angles``: (N,) radians by which the crops are turned
+        clockwise in the picture; the poses are turned back about the viewing axis.
         """
         maps = own_heatmaps(heatmaps, joints).to(self.device)
         draws = FrameDraws(self.seed, frames if frames is not None else range(len(maps)), device=self.device)
@@ -203,9 +232,13 @@ class PoseEstimator:
         if self.height_cm is not None:
             factor = 10 * self.height_cm / stature_mm(hypotheses).mean(-1)
             hypotheses = hypotheses * factor[:, None, None, None]
+        consensus = consensus_pose(hypotheses, maps)
+        if angles is not None:
+            turn = view_rotation(torch.as_tensor(angles, dtype=hypotheses.dtype, device=self.device))  # (N, 3, 3)
+            hypotheses, consensus = hypotheses @ turn[:, None].mT, consensus @ turn.mT
         return Poses(
             hypotheses_mm=hypotheses.cpu().numpy(),
-            consensus_mm=consensus_pose(hypotheses, maps).cpu().numpy(),
+            consensus_mm=consensus.cpu().numpy(),
             spread_mm=joint_spread(hypotheses).cpu().numpy(),
             guessed=guessed_joints(hypotheses).cpu().numpy(),
             modes=[find_modes(one) for one in hypotheses.cpu()],

@@ -1,5 +1,9 @@
-"""Reading pictures as people have them: any depth, with or without colour or transparency, turned by EXIF, huge."""
+"""Reading pictures as people have them: any depth, with or without colour or transparency, turned by EXIF, huge.
 
+What a file is decides the decoder that can read it, never the name's ending.
+"""
+
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -7,8 +11,15 @@ import numpy as np
 
 from utils.errors import DiffPoseError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".gif")
+# Every channel and depth as stored, but turned as EXIF says: that flag is among "unchanged", and so are both orders of
+# colours, of which none may be asked for, or the alpha channel is lost.
+_AS_STORED_BUT_UPRIGHT = (
+    cv2.IMREAD_UNCHANGED & ~cv2.IMREAD_IGNORE_ORIENTATION & ~cv2.IMREAD_COLOR_BGR & ~cv2.IMREAD_COLOR_RGB
+)
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+HEIC_HINT = "HEIC, which OpenCV can't read: convert it to JPEG, e.g. with heif-convert or pillow-heif"
+# What operating systems leave in folders; names that start with a dot are passed over too.
+_COMPANIONS = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -24,14 +35,12 @@ def read_image(path: str | Path) -> np.ndarray:
     if not len(data):
         raise DiffPoseError(f"{path}: the file is empty: copy or download it again")
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        if image is not None and not (image.ndim == 3 and image.shape[2] == 4):
-            # This flag turns the picture as EXIF says; the one above, needed to see an alpha channel, does not.
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        image = cv2.imdecode(data, _AS_STORED_BUT_UPRIGHT)
     except cv2.error as error:
         raise DiffPoseError(f"{path}: cannot be decoded ({error.err}): convert it to JPEG or PNG") from None
     if image is None:
-        raise DiffPoseError(f"{path}: not an image that can be decoded: give a JPEG, PNG, WebP, BMP or TIFF file")
+        what = HEIC_HINT if is_heic(path) else "give a JPEG, PNG, WebP, BMP or TIFF file"
+        raise DiffPoseError(f"{path}: not an image that can be decoded: {what}")
     return to_rgb8(image)
 
 
@@ -50,19 +59,74 @@ def to_rgb8(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def images_in(folder: str | Path) -> list[Path]:
-    """The picture files of a folder, by name. Raises DiffPoseError when it has none."""
-    found = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise DiffPoseError(f"{folder}: no picture in it ({', '.join(IMAGE_SUFFIXES[:5])} ..)")
-    return found
+def is_heic(path: Path) -> bool:
+    """Whether a file says that it is HEIC, as telephones write it."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
-def kind_of(path: str | Path) -> str:
-    """``folder``, ``video`` or ``image``. Raises DiffPoseError when there is no such file."""
+def num_frames(path: str | Path) -> int:
+    """Frames in a file: 0 where image decoders can't read it, 1 for a picture, more for an animation.
+
+    Pages of a TIFF are no frames of an animation.
+    """
     path = Path(path)
-    if path.is_dir():
-        return "folder"
-    if not path.exists():
-        raise DiffPoseError(f"{path}: no such file: give an image, a folder of images or a video with --input")
-    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
+    if not cv2.haveImageReader(str(path)):
+        return 0
+    with path.open("rb") as file:
+        if file.read(4) in (b"II*\0", b"MM\0*"):
+            return 1
+    try:
+        return max(int(cv2.imcount(str(path))), 1)
+    except cv2.error:  # damaged: reading it says how
+        return 1
+
+
+def sort_folder(folder: str | Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder, by name, and one line for each kind of thing that is left out.
+
+    Raises DiffPoseError when there is no picture.
+    """
+    pictures, left_out, companions = [], [], 0
+    for path in sorted(Path(folder).iterdir()):
+        if path.name.startswith(".") or path.name.lower() in _COMPANIONS:
+            companions += 1
+        elif path.is_dir():
+            left_out.append(f"{path.name} (a folder)")
+        elif num_frames(path):
+            pictures.append(path)
+        else:
+            left_out.append(f"{path.name} ({_reason(path)})")
+    lines = [f"left out: {', '.join(left_out)}"] if left_out else []
+    if companions:
+        lines.append(f"passed over: {companions} hidden or system file{'s' * (companions != 1)}")
+    if not pictures:
+        raise DiffPoseError(f"{folder}: no picture in it that can be read" + "".join(f"; {line}" for line in lines))
+    return pictures, lines
+
+
+def _reason(path: Path) -> str:
+    if not path.stat().st_size:
+        return "empty"
+    return HEIC_HINT if is_heic(path) else "not an image that can be decoded"
+
+
+def images_in(folder: str | Path) -> list[Path]:
+    """The pictures of a folder, by name. Raises DiffPoseError when it has none."""
+    return sort_folder(folder)[0]
+
+
+def output_names(paths: list[Path]) -> list[str]:
+    """A name for the output of each input, different even where files differ by ending or by case alone."""
+    count = Counter(path.stem.casefold() for path in paths)
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        name = wanted = path.stem if count[path.stem.casefold()] == 1 else path.name
+        number = 2
+        while name.casefold() in taken:
+            name, number = f"{wanted}_{number}", number + 1
+        taken.add(name.casefold())
+        names.append(name)
+    return names

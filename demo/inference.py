@@ -6,20 +6,21 @@ Writes poses.npz, poses.json, viewer.html and PNG pictures into the output folde
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from demo.agreement import Agreement
-from demo.detectors import DETECTORS, NoPersonError, given_square
+from demo.detectors import DETECTORS, given_square
+from demo.embedded import MIN_PERSON_PX
 from demo.estimator import SHIPPED_RUN, People, PoseEstimator
-from demo.fetch import DEMO_VIDEO, fetch
-from demo.images import images_in, kind_of, read_image
 from demo.output import SCALE_NOTE, ResultWriter, Row, prepare_folder, rows_of
 from demo.people import PersonTracker
+from demo.person import NoPersonError
 from demo.pictures import draw, save_png
-from demo.video import Video
+from demo.smoothing import TrackSmoother
+from demo.source import Source, SourceFrame
 from demo.viewer import ViewerWriter
 from models.run import add_sampling_flags, sampling_overrides
 from utils.checkpoint import load_file
@@ -43,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     place.add_argument("--whole_image", action="store_true", help="the whole image shows one person")
     parser.add_argument("--person", type=int, help="only this person, numbered from 0, the largest first")
     parser.add_argument("--every", type=int, default=1, help="of a video, every K-th frame")
+    parser.add_argument("--smooth", action="store_true", help="of a video, also a smooth track of each person")
     parser.add_argument("--height_cm", type=float, help="the person's height; else poses are an average body's size")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -57,33 +59,39 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-class Source:
-    """What the demo looks at: frames with a name, a number and pixels, one at a time."""
+class SpreadPictures:
+    """Which frames of a video get a picture: a few, spread evenly, also where nobody knows how long it is.
 
-    def __init__(self, text: str, every: int):
-        path = fetch(DEMO_VIDEO)[0] if text == "demo" else Path(text)
-        self.kind, self.name = kind_of(path), path.name or str(path)
-        self.video = Video(path, every=every) if self.kind == "video" else None
-        self.paths = images_in(path) if self.kind == "folder" else [path]
+    With an unknown length pictures are made at an interval that doubles, and those in between are removed again.
+    """
 
-    def __len__(self) -> int:
-        return len(self.video) if self.video else len(self.paths)
+    def __init__(self, expected: int | None, count: int = PICTURES_OF_A_VIDEO):
+        self.count, self._interval = count, 1
+        self._chosen = (
+            None if expected is None else set(np.linspace(0, max(expected - 1, 0), count).round().astype(int))
+        )
+        self._kept: list[tuple[int, Path]] = []
 
-    def __iter__(self) -> Iterator[tuple[str, int, np.ndarray]]:
-        if self.video:
-            yield from ((self.name, number, image) for number, image in self.video)
-            return
-        for number, path in enumerate(self.paths):
-            try:
-                yield path.name, number, read_image(path)
-            except DiffPoseError as error:
-                if self.kind == "image":
-                    raise
-                print(f"warning: left out: {error}", file=sys.stderr)
+    def wants(self, step: int) -> bool:
+        """Whether the frame of this step, counted without gaps, gets one."""
+        return step % self._interval == 0 if self._chosen is None else step in self._chosen
 
-    def label(self, name: str, number: int) -> str:
-        """What the viewer calls a frame."""
-        return f"{number / self.video.fps:.2f} s, frame {number}" if self.video else name
+    def made(self, step: int, path: Path) -> None:
+        """Say that it was written."""
+        self._kept.append((step, path))
+        if self._chosen is None and len(self._kept) > 2 * self.count:
+            self._interval *= 2
+            self._remove([k for k, (step, _) in enumerate(self._kept) if step % self._interval])
+
+    def finish(self) -> None:
+        """Leave ``count`` of them."""
+        if self._chosen is None and len(self._kept) > self.count:
+            stay = set(np.linspace(0, len(self._kept) - 1, self.count).round().astype(int))
+            self._remove([k for k in range(len(self._kept)) if k not in stay])
+
+    def _remove(self, places: list[int]) -> None:
+        for k in reversed(places):
+            self._kept.pop(k)[1].unlink(missing_ok=True)
 
 
 class Demo:
@@ -105,23 +113,26 @@ class Demo:
         skeleton = self.estimator.skeleton
         self.agreement = Agreement(mean_pose_of_training(args.config))
         video = self.source.video
-        fps = video.fps / args.every if video else None
+        fps = None if video is None else video.fps / args.every
+        if args.smooth and video is None:
+            raise DiffPoseError("--smooth: a smooth track needs a video: give one with --input, or leave it out")
+        self.tracker = PersonTracker(rate=fps or 1.0)
+        self.smoother = TrackSmoother() if args.smooth else None
         title = f"DiffPose: {self.source.name}"
-        self.viewer = ViewerWriter(skeleton=skeleton, expected_frames=len(self.source), title=title, fps=fps)
+        self.viewer = ViewerWriter(skeleton=skeleton, expected_frames=self.source.expected, title=title, fps=fps)
         about = {
             "input": self.source.name,
             "model": str(args.config or "shipped with the demo"),
             "seed": args.seed,
             "num_hypotheses": args.num_hypotheses,
             "height_cm": args.height_cm,
-            "fps": video.fps if video else None,
+            "fps": None if video is None else video.fps,
             "scale": f"{args.height_cm:g} cm tall" if args.height_cm else SCALE_NOTE,
             "detector": self.estimator.detector.name,
         }
         self.writer = ResultWriter(self.output, joints=skeleton.joints, bones=skeleton.bones, about=about)
-        self.pictured = set(
-            np.linspace(0, max(len(self.source) - 1, 0), PICTURES_OF_A_VIDEO).round().astype(int) * args.every
-        )
+        self.pictures = None if video is None else SpreadPictures(self.source.expected)
+        self.too_small: list[int] = []
 
     def square(self, image: np.ndarray):
         """The square that the user gives, if any."""
@@ -133,47 +144,80 @@ class Demo:
         """Go through all frames. Returns how many people were lifted."""
         from tqdm import tqdm
 
-        tracker, start, frames = PersonTracker(), time.perf_counter(), 0
+        start, frames = time.perf_counter(), 0
         with self.writer:
-            bar = tqdm(self.source, total=len(self.source), unit="frame", disable=len(self.source) < 2)
-            for step, (name, number, image) in enumerate(bar):
+            bar = tqdm(self.source, total=self.source.expected, unit="frame", disable=self.source.expected == 1)
+            for step, frame in enumerate(bar):
                 frames += 1
-                people = self.look(image, number, tracker, step)
+                people = self.look(frame, step)
                 numbers = range(len(people.persons)) if people else []
-                if people and self.source.video:
-                    numbers = tracker.number(people.persons, step)
-                rows = rows_of(name, number, list(numbers), people.persons, people.poses) if people else []
-                self.keep(rows, name, number, image)
+                if people and self.source.video is not None:
+                    numbers = self.tracker.number(people.persons, step, frame.image)
+                rows = []
+                if people:
+                    rows = rows_of(frame.name, frame.number, list(numbers), people.persons, people.poses)
+                self.keep(rows, frame, step)
             if not len(self.writer):
-                raise DiffPoseError(
-                    f"{self.args.input}: no person found in {frames} frame{'s' * (frames != 1)}: give a box around one "
-                    "with --bbox x y w h, or try --whole_image"
+                left_out = f" ({self.small_note()})" if self.too_small else ""
+                raise NoPersonError(
+                    f"{self.args.input}: no person found in {frames} frame{'s' * (frames != 1)}{left_out}: "
+                    "give a box around one with --bbox x y w h, or try --whole_image"
                 )
+            if self.smoother is not None:
+                poses = self.smoother.result()
+                self.writer.set_smooth(poses)
+                self.viewer.set_smooth(poses)
         self.viewer.write(self.output / "viewer.html")
+        if self.pictures is not None:
+            self.pictures.finish()
         seconds = time.perf_counter() - start
         if frames > 1:
             print(f"{frames} frames in {seconds:.1f} s: {frames / seconds:.2f} frames/s")
         return len(self.writer)
 
-    def look(self, image: np.ndarray, number: int, tracker: PersonTracker, step: int) -> People | None:
+    def look(self, frame: SourceFrame, step: int) -> People | None:
         """Everyone in a frame; None where nobody is found and other frames may have somebody."""
-        near = tracker.near(step) if self.source.video else None
+        near = None if self.source.video is None else self.tracker.near(step)
+        square = self.square(frame.image)
         try:
-            return self.estimator(image, square=self.square(image), person=self.args.person, near=near, frame=number)
-        except NoPersonError:
+            people = self.estimator(frame.image, square=square, person=self.args.person, near=near, frame=frame.number)
+        except NoPersonError as error:
             if self.source.kind == "image":
                 raise
+            self.name_small(frame, error.too_small)
             return None
+        self.name_small(frame, people.too_small)
+        return people
 
-    def keep(self, rows: list[Row], name: str, number: int, image: np.ndarray) -> None:
+    def name_small(self, frame: SourceFrame, sizes: Sequence[int]) -> None:
+        """Say who is left out of a picture for their size; in a video count them."""
+        if not sizes:
+            return
+        self.too_small.append(len(sizes))
+        if self.source.video is None:
+            text = " and ".join(f"{size} px" for size in sizes)
+            print(f"{frame.name}: left out: people of {text}, {MIN_PERSON_PX} px are the least", file=sys.stderr)
+
+    def small_note(self) -> str:
+        """Who was left out in all frames; empty when nobody was."""
+        if not self.too_small:
+            return ""
+        return f"{sum(self.too_small)} too small ones left out in {len(self.too_small)} frames"
+
+    def keep(self, rows: list[Row], frame: SourceFrame, step: int) -> None:
         """Put a frame's people into every output."""
         self.writer.add(rows)
-        self.viewer.add(self.source.label(name, number), image, rows)
+        time_s = None if self.source.video is None else frame.time_s
+        self.viewer.add(self.source.label(frame), frame.image, rows, time_s=time_s)
+        if self.smoother is not None:
+            self.smoother.add(frame.time_s, rows)
         for row in rows:
             self.agreement.add(row.consensus_mm, row.person)
-        if rows and (not self.source.video or number in self.pictured):
-            stem = f"frame_{number:06d}" if self.source.video else Path(name).stem
-            save_png(self.output / f"{stem}_poses.png", draw(image, rows, self.estimator.skeleton))
+        if rows and (self.pictures is None or self.pictures.wants(step)):
+            path = self.output / f"{frame.output}_poses.png"
+            save_png(path, draw(frame.image, rows, self.estimator.skeleton))
+            if self.pictures is not None:
+                self.pictures.made(step, path)
 
 
 def mean_pose_of_training(config: str | None) -> np.ndarray | None:
@@ -192,6 +236,8 @@ def main() -> int:
         f"{count} {'pose' if count == 1 else 'poses'} of {args.num_hypotheses} hypotheses; "
         f"heatmaps: {demo.estimator.detector.name}"
     )
+    if demo.too_small:
+        print(f"people: {demo.small_note()} ({MIN_PERSON_PX} px are the least)")
     for line in demo.agreement.lines():
         print(line)
     if args.height_cm is None:

@@ -4,15 +4,14 @@ Images are RGB (H, W, 3) uint8; positions are (x, y) in px of the image, x right
 """
 
 import contextlib
-import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from demo.crops import Square, cut_out, direction, turn_poses
 from demo.fetch import LANDMARK_NETWORK, PERSON_FINDER, fetch
 from utils.errors import DiffPoseError
 
@@ -24,7 +23,7 @@ _MAX_OVERLAP = 0.3
 # Cells of the finder's three grids, and boxes per cell: strides 8 and 16 with two, stride 32 with six (three layers).
 _GRIDS = ((28, 2), (14, 2), (7, 6))
 # The region that the landmark network was trained on: this times twice the distance from mid-hip to the body's edge.
-_REGION = 1.25
+REGION_MARGIN = 1.25
 _MID_HIP, _BODY_EDGE = 0, 1
 
 
@@ -37,7 +36,8 @@ class Landmarks:
         visibility: (33,) 0..1.
         presence: 0..1, how sure it is that a person is there.
         maps: (33, 64, 64) 0..1, a map of each point over the region; cell (c, r) lies c/64 of its side from its left.
-        world_mm: (33, 3) its own guess in 3D: x right, y up, z towards the camera, about the mid-hip.
+        world_mm: (33, 3) its own guess in 3D: x right in the picture, y up, z towards the camera, about the mid-hip.
+        square: the region.
     """
 
     points: np.ndarray
@@ -45,6 +45,7 @@ class Landmarks:
     presence: float
     maps: np.ndarray
     world_mm: np.ndarray
+    square: Square
 
 
 class Network:
@@ -82,32 +83,6 @@ def _quiet() -> Iterator[None]:
         os.close(sink)
 
 
-def cut_out(image: np.ndarray, corner: np.ndarray, side: float, size: int) -> np.ndarray:
-    """The square at ``corner`` (x, y) px with ``side`` px of an image, as (size, size, 3) uint8; black outside.
-
-    Pixel i shows the i/size-th of the square. Shrinking averages over the pixels that a new one covers.
-    """
-    left, top = (int(value) for value in np.floor(corner))
-    right, bottom = (int(value) for value in np.ceil(corner + side))
-    part = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    offset = np.array([max(left, 0), max(top, 0)], dtype=np.float64)
-    if not part.size:
-        return np.zeros((size, size, 3), np.uint8)
-    shrink = int(side // size)
-    if shrink > 1:  # whole pixels first, so that the bilinear step below sees them all
-        small = cv2.resize(
-            part, (-(-part.shape[1] // shrink), -(-part.shape[0] // shrink)), interpolation=cv2.INTER_AREA
-        )
-    else:
-        small, shrink = part, 1
-    ratio = np.array([small.shape[1] / part.shape[1], small.shape[0] / part.shape[0]])
-    scale = size / side / ratio
-    # Pixel middles: (u + 0.5) / size of the side lies at corner + .. = offset + (v + 0.5) / ratio.
-    shift = (offset - corner) * size / side + 0.5 * scale - 0.5
-    matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
-    return cv2.warpAffine(small, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-
-
 def sigmoid(values: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(values, -60.0, 60.0)))
 
@@ -138,24 +113,9 @@ class BlazePose:
         self._finder, self._network = Network(finder, threads=threads), Network(landmarks, threads=threads)
         self._anchors = anchors()
 
-    def regions(self, image: np.ndarray) -> list[tuple[np.ndarray, float]]:
-        """Corner (2,) and side, px, of a square around each person that is found, the surest first.
-
-        Where nobody is found in the whole picture, its parts are searched for smaller people.
-        """
-        height, width = image.shape[:2]
-        side = max(height, width)
-        found = self._search(image, np.array([(width - side) / 2, (height - side) / 2]), side)
-        if not found:
-            part = max(min(height, width) / 2, 1)
-            lefts, tops = (np.linspace(0, full - part, max(1, round(full / part * 1.5))) for full in (width, height))
-            for left, top in itertools.product(lefts, tops):
-                found += self._search(image, np.array([left, top]), part)
-        return found
-
-    def _search(self, image: np.ndarray, corner: np.ndarray, side: float) -> list[tuple[np.ndarray, float]]:
-        """People in one square of an image."""
-        boxes, scores = self._finder(cut_out(image, corner, side, FINDER_SIZE) / np.float32(127.5) - 1)
+    def regions(self, image: np.ndarray, view: Square) -> list[Square]:
+        """The region of each person that is found in a part of the picture, turned as they stand, the surest first."""
+        boxes, scores = self._finder(cut_out(image, view, FINDER_SIZE) / np.float32(127.5) - 1)
         scores = sigmoid(scores[:, 0])
         sure = np.flatnonzero(scores >= MIN_SCORE)
         sure = sure[np.argsort(-scores[sure], kind="stable")]
@@ -170,20 +130,23 @@ class BlazePose:
             same = left & (_overlap(edges[k], edges) > _MAX_OVERLAP)
             same[k] = True
             left &= ~same
-            keys = np.average(points[same, 2:], axis=0, weights=weights[same]) * side + corner
-            reach = 2 * np.linalg.norm(keys[_BODY_EDGE] - keys[_MID_HIP]) * _REGION
-            found.append((keys[_MID_HIP] - reach / 2, float(reach)))
+            keys = view.to_px(np.average(points[same, 2:], axis=0, weights=weights[same]))
+            up = keys[_BODY_EDGE] - keys[_MID_HIP]
+            reach = 2 * float(np.linalg.norm(up)) * REGION_MARGIN
+            found.append(Square.around(keys[_MID_HIP], reach, direction(up)))
         return found
 
-    def landmarks(self, image: np.ndarray, corner: np.ndarray, side: float) -> Landmarks:
-        """Body points of the person in the square at ``corner`` (2,) with ``side``, px."""
-        crop = cut_out(image, np.asarray(corner, np.float64), side, NETWORK_SIZE)
+    def landmarks(self, image: np.ndarray, square: Square) -> Landmarks:
+        """Body points of the person in a square, who is expected to be upright inside it."""
+        crop = cut_out(image, square, NETWORK_SIZE)
         points, presence, _, maps, world = self._network(crop / np.float32(255))
         points = points.reshape(39, 5)[:33]
+        world_mm = 1000 * world.reshape(39, 3)[:33] * np.array([1.0, -1.0, -1.0])
         return Landmarks(
-            points=corner + points[:, :2] / NETWORK_SIZE * side,
+            points=square.to_px(points[:, :2] / NETWORK_SIZE),
             visibility=sigmoid(points[:, 3]),
             presence=float(presence[0]),
             maps=sigmoid(maps[..., :33].transpose(2, 0, 1)).astype(np.float32),
-            world_mm=1000 * world.reshape(39, 3)[:33] * np.array([1.0, -1.0, -1.0]),
+            world_mm=turn_poses(world_mm, square.angle),
+            square=square,
         )

@@ -6,6 +6,7 @@ Gaussians with the weighted sum of the points' means and covariances, and what s
 
 import numpy as np
 
+from demo.crops import Square, move_maps
 from demo.landmarks import Landmarks
 from utils.heatmaps import moments
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS
@@ -66,9 +67,14 @@ def _gaussian_kernel(std: float) -> np.ndarray:
     return (kernel / kernel.sum(axis=1).max()).astype(np.float32)
 
 
-def _moments(heatmap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (2,) as (column, row) and covariance (2, 2) of a map's part above a tenth of its peak."""
+def _moments(heatmap: np.ndarray, elsewhere: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (2,) as (column, row) and covariance (2, 2) of a map's part above a tenth of its peak.
+
+    ``elsewhere`` (2,): the mean of a map that holds nothing.
+    """
     of = moments(heatmap[None].astype(np.float32))
+    if not of.mass[0] > 0:  # outside the crop altogether, or nothing was found: then the network's point has to do
+        return np.asarray(elsewhere, np.float64), np.eye(2)
     return of.mean[0], np.diag(of.variance[0]) + of.covariance[0] * np.array([[0, 1], [1, 0]])
 
 
@@ -82,19 +88,24 @@ def _gaussian(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return (_FULL_HEIGHT * max(width, 1.0) ** -0.9 * np.exp(-0.5 * exponent)).astype(np.float32)
 
 
-def _own_map(heatmap: np.ndarray, visibility: float) -> np.ndarray:
+def _own_map(heatmap: np.ndarray, visibility: float, network_std: float) -> np.ndarray:
     """A point's map as wide as the lifters expect, wider for a hidden point; its height falls as its width grows."""
     hidden = HIDDEN_STD * (1.0 - visibility)
-    std = np.sqrt(PEAK_STD**2 - NETWORK_STD**2 + hidden**2)
+    std = np.sqrt(max(PEAK_STD**2 - network_std**2, 0) + hidden**2)
     kernel = _gaussian_kernel(std)
     blurred = kernel @ heatmap @ kernel.T
     wide = np.sqrt(PEAK_STD**2 + hidden**2) / PEAK_STD
     return blurred * (heatmap.max() * wide**-0.9 / max(float(blurred.max()), 1e-9))
 
 
-def mpii_heatmaps(landmarks: Landmarks) -> np.ndarray:
-    """Heatmaps (16, 64, 64) float32 over the region that the landmarks were found in."""
-    fitted = {k: _moments(landmarks.maps[k]) for rule, _ in MADE.values() for k in rule}
+def mpii_heatmaps(landmarks: Landmarks, crop: Square | None = None) -> np.ndarray:
+    """Heatmaps (16, 64, 64) float32 over a crop; without one, over the region that the landmarks were found in."""
+    own, crop = landmarks.maps, crop or landmarks.square
+    if crop is not landmarks.square:
+        own = move_maps(own, landmarks.square, crop)
+    network_std = NETWORK_STD * landmarks.square.side / crop.side
+    cells = crop.to_shares(landmarks.points) * HEATMAP_SIZE
+    fitted = {k: _moments(own[k], cells[k]) for rule, _ in MADE.values() for k in rule}
     shoulders, hips = (
         (fitted[a][0] + fitted[b][0]) / 2 for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP))
     )
@@ -104,13 +115,13 @@ def mpii_heatmaps(landmarks: Landmarks) -> np.ndarray:
     for m, name in enumerate(MPII_JOINTS):
         if name in DIRECT:
             k = DIRECT[name]
-            maps[m] = _own_map(landmarks.maps[k], float(landmarks.visibility[k]))
+            maps[m] = _own_map(own[k], float(landmarks.visibility[k]), network_std)
             continue
         weights, error = MADE[name]
         mean = sum(weight * fitted[k][0] for k, weight in weights.items())
         # The same network finds both sides, so their errors don't average out: covariances of the maps add up whole.
         total = sum(abs(weight) for weight in weights.values())
         spread = sum(abs(weight) * fitted[k][1] for k, weight in weights.items()) / total
-        wider = PEAK_STD**2 - NETWORK_STD**2 + (error * trunk) ** 2
+        wider = max(PEAK_STD**2 - network_std**2, 0) + (error * trunk) ** 2
         maps[m] = _gaussian(mean, spread + wider * np.eye(2))
     return np.maximum(maps, _LOST_LEVEL * (maps.max(axis=(1, 2), keepdims=True) < _LOST_LEVEL))

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import numpy as np
 
-from demo.detectors import Person
 from demo.estimator import Poses
+from demo.person import Person
 from utils.errors import DiffPoseError
 from utils.evaluation.consensus import Modes
 from utils.files import renamed_when_whole
@@ -115,6 +115,7 @@ class ResultWriter:
                 "frame": row.frame,
                 "person": row.number,
                 "crop_px": np.array([*row.person.corner, row.person.side], np.float32),
+                "crop_angle_deg": np.float32(np.degrees(row.person.angle)),
                 "joints_px": row.person.joints_px.astype(np.float32),
                 "confidence": row.person.confidence.astype(np.float32),
                 "consensus_mm": row.consensus_mm,
@@ -129,6 +130,15 @@ class ResultWriter:
             {"source": rows[0].source, "frame": rows[0].frame, "people": [self._as_json(row) for row in rows]}
         )
 
+    def set_smooth(self, poses_mm: dict[tuple[int, int], np.ndarray]) -> None:
+        """Add ``smooth_mm`` to every row: (frame, person) -> pose (J, 3)."""
+        keys = zip(self._columns["frame"], self._columns["person"], strict=True)
+        self._columns["smooth_mm"] = [poses_mm[key] for key in keys]
+        for frame in self._frames:
+            for person in frame["people"]:
+                pose = poses_mm[frame["frame"], person["person"]]
+                person["smooth_mm"] = np.round(pose.astype(np.float64), 1).tolist()
+
     def _as_json(self, row: Row) -> dict:
         def rounded(values: np.ndarray) -> list:
             return np.round(np.asarray(values, np.float64), 1).tolist()
@@ -137,6 +147,7 @@ class ResultWriter:
         return {
             "person": row.number,
             "crop_px": rounded([*row.person.corner, row.person.side]),
+            "crop_angle_deg": round(float(np.degrees(row.person.angle)), 1),
             "joints_px": rounded(row.person.joints_px),
             "confidence": np.round(row.person.confidence.astype(float), 3).tolist(),
             "consensus_mm": rounded(row.consensus_mm),

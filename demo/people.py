@@ -1,38 +1,119 @@
 """Who is who from frame to frame of a video."""
 
+from dataclasses import dataclass, field
+
+import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from demo.detectors import Person, Square, overlap
+from demo.crops import Square, cut_out
+from demo.person import Person
 
-MIN_OVERLAP = 0.25
-FORGET_AFTER = 15
+# A number is kept for somebody who is not found for this long, s, and for so many frames at least.
+FORGET_AFTER_S, FORGET_AFTER_FRAMES = 1.5, 15
+# Cost of a pair: distance from the predicted place, in sides of the crop, change of size (log), difference in colour.
+_SIZE_WEIGHT, _COLOUR_WEIGHT = 1.0, 2.0
+_MAX_COST = 1.0
+# The prediction is worth less with every frame of a gap, down to this share of its cost.
+_DOUBT, _LEAST_TRUST = 0.05, 0.4
+_SPEED_MEMORY = 0.6
+_PATCH = 64
+
+
+def joint_colours(image: np.ndarray, person: Person) -> np.ndarray:
+    """Mean colour (16, 3), 0 to 1, around each joint; NaN for joints outside the picture."""
+    crop = cv2.blur(cut_out(image, person.square, _PATCH), (3, 3))
+    cells = np.floor(person.square.to_shares(person.joints_px) * _PATCH).astype(int)
+    inside = ((cells >= 0) & (cells < _PATCH)).all(-1)
+    inside &= ((person.joints_px >= 0) & (person.joints_px < image.shape[1::-1])).all(-1)
+    colours = np.full((len(cells), 3), np.nan)
+    colours[inside] = crop[cells[inside, 1], cells[inside, 0]] / 255
+    return colours
+
+
+def _colour_difference(a: np.ndarray | None, b: np.ndarray | None) -> float:
+    """Mean over the joints that both know; 0 where nothing can be said."""
+    if a is None or b is None:
+        return 0.0
+    away = np.abs(a - b).mean(-1)
+    return float(np.nanmean(away)) if np.isfinite(away).any() else 0.0
+
+
+@dataclass
+class _Track:
+    """What is remembered of a person: the last ``step``, the crop there, and the detector's region.
+
+    ``middle`` (2,) and ``side``: px; ``speed`` (2,): px a step.
+    """
+
+    step: int
+    middle: np.ndarray
+    side: float
+    region: Square
+    colours: np.ndarray | None
+    speed: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+    def place(self, step: int) -> np.ndarray:
+        """Where the person should be by now."""
+        return self.middle + (step - self.step) * self.speed
+
+    def cost(self, step: int, person: Person, colours: np.ndarray | None) -> float:
+        """How unlikely it is that this is the person."""
+        side = max(self.side, person.side)
+        away = float(np.linalg.norm(self.place(step) - person.square.middle)) / side
+        trust = max(1.0 - _DOUBT * (step - self.step - 1), _LEAST_TRUST)
+        size = abs(float(np.log(person.side / self.side)))
+        return trust * away + _SIZE_WEIGHT * size + _COLOUR_WEIGHT * _colour_difference(self.colours, colours)
+
+    def update(self, step: int, person: Person, colours: np.ndarray | None) -> None:
+        middle = person.square.middle
+        speed = (middle - self.middle) / (step - self.step)
+        self.speed = _SPEED_MEMORY * self.speed + (1 - _SPEED_MEMORY) * speed if self.speed.any() else speed
+        self.step, self.middle, self.side, self.region = step, middle, person.side, person.region
+        if colours is not None and self.colours is not None:
+            known = np.where(np.isfinite(self.colours), self.colours, colours)
+            colours = np.where(np.isfinite(colours), 0.8 * known + 0.2 * colours, known)
+        self.colours = colours if colours is not None else self.colours
 
 
 class PersonTracker:
-    """Gives the same number to crops that overlap from frame to frame; a new number to others."""
+    """Numbers people so that each keeps theirs through a video, crossings and gaps of a second included.
 
-    def __init__(self):
-        self._last: dict[int, tuple[int, Square]] = {}
+    Predicted place, size and the colours around the joints decide together, for all people of a frame at once (the
+    assignment of least total cost). ``rate``: frames a second that are looked at.
+    """
+
+    def __init__(self, *, rate: float = 30.0):
+        self._forget = max(FORGET_AFTER_FRAMES, int(np.ceil(FORGET_AFTER_S * rate)))
+        self._tracks: dict[int, _Track] = {}
         self._next = 0
 
     def near(self, step: int) -> list[Square]:
-        """Squares in which people were in the frame before."""
-        return [square for seen, square in self._last.values() if seen == step - 1]
+        """Regions in which people of the frame before are expected."""
+        tracks = [track for track in self._tracks.values() if track.step == step - 1]
+        return [track.region._replace(corner=track.region.corner + track.speed) for track in tracks]
 
-    def number(self, persons: list[Person], step: int) -> list[int]:
-        """A number for each person of frame ``step`` (counted without gaps)."""
-        self._last = {k: entry for k, entry in self._last.items() if step - entry[0] <= FORGET_AFTER}
-        squares = [(person.corner, person.side) for person in persons]
-        pairs = sorted(
-            ((overlap(square, old), i, k) for i, square in enumerate(squares) for k, (_, old) in self._last.items()),
-            key=lambda pair: -pair[0],
-        )
+    def number(self, persons: list[Person], step: int, image: np.ndarray | None = None) -> list[int]:
+        """A number for each person of frame ``step`` (counted without gaps); ``image``: RGB, to tell them by colour."""
+        self._tracks = {k: track for k, track in self._tracks.items() if step - track.step <= self._forget}
+        colours = [None if image is None else joint_colours(image, person) for person in persons]
+        known = list(self._tracks)
+        costs = np.array(
+            [
+                [self._tracks[k].cost(step, person, own) for k in known]
+                for person, own in zip(persons, colours, strict=True)
+            ]
+        ).reshape(len(persons), len(known))
         numbers: dict[int, int] = {}
-        for common, i, k in pairs:
-            if common >= MIN_OVERLAP and i not in numbers and k not in numbers.values():
-                numbers[i] = k
-        for i, square in enumerate(squares):
-            if i not in numbers:
-                numbers[i], self._next = self._next, self._next + 1
-            self._last[numbers[i]] = (step, (np.asarray(square[0]), square[1]))
-        return [numbers[i] for i in range(len(squares))]
+        # Pairs beyond the limit cost the same, so that they never push out a pair that fits.
+        for i, k in zip(*linear_sum_assignment(np.minimum(costs, _MAX_COST)), strict=True):
+            if costs[i, k] < _MAX_COST:
+                numbers[i] = known[k]
+        for i, person in enumerate(persons):
+            if i in numbers:
+                self._tracks[numbers[i]].update(step, person, colours[i])
+                continue
+            numbers[i], self._next = self._next, self._next + 1
+            square = person.square
+            self._tracks[numbers[i]] = _Track(step, square.middle, square.side, person.region, colours[i])
+        return [numbers[i] for i in range(len(persons))]

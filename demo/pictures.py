@@ -9,16 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from demo.detectors import Person
-from demo.landmarks import cut_out
+from demo.crops import between, cut_out
 from demo.output import Row
+from demo.person import Person
 from utils.errors import DiffPoseError
 from utils.evaluation.consensus import GUESSED_SPREAD_MM
-from utils.skeleton import MPII_JOINTS, Skeleton
+from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, Skeleton
 
 # As in utils/evaluation/plotting.py, here as RGB.
 RIGHT, LEFT, MIDDLE = (213, 94, 0), (0, 114, 178), (90, 90, 90)
 GUESSED = (204, 60, 60)
+CROP_COLOUR = (255, 205, 0)
 PANEL = 400
 BARS = 330
 MAX_PEOPLE, MAX_HYPOTHESES = 6, 60
@@ -59,17 +60,32 @@ def _bones(canvas: np.ndarray, points: np.ndarray, bones: Sequence[tuple[int, in
         cv2.line(canvas, fixed[a].tolist(), fixed[b].tolist(), colour, width, cv2.LINE_AA, shift=4)
 
 
+def outline(canvas: np.ndarray, corners: np.ndarray, colour: tuple[int, int, int], width: int = 2) -> None:
+    """Draw a square by its corners (4, 2), px of the canvas."""
+    fixed = np.round(corners * 16).astype(np.int32)
+    cv2.polylines(canvas, [fixed[:, None]], True, colour, width, cv2.LINE_AA, shift=4)
+
+
+def upright_view(image: np.ndarray, person: Person, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture around a crop, as it stands, (size, size, 3), and where the crop's corners (4, 2) are in it."""
+    square = person.square
+    view = square.upright()
+    return np.ascontiguousarray(cut_out(image, view, size)), view.to_shares(square.corners()) * size
+
+
 def draw_crop(image: np.ndarray, person: Person) -> np.ndarray:
-    """The person's crop with summed heatmaps and the detector's joints, (400, 400, 3)."""
-    crop = cut_out(image, person.corner, person.side, PANEL)
+    """The picture around the crop with summed heatmaps and the detector's joints, (400, 400, 3); upright as it is."""
+    crop, corners = upright_view(image, person, PANEL)
+    view = person.square.upright()
     heat = np.clip(person.heatmaps, 0, 1).max(axis=0)
-    # Cell (c, r) stands for the position c, r, and a resized pixel for its middle: half a cell apart.
-    heat = cv2.warpAffine(heat, np.array([[PANEL / 64, 0, 0], [0, PANEL / 64, 0.0]]), (PANEL, PANEL))
+    # Cell (c, r) stands for the position c, r, and a resized pixel for its middle: half a pixel apart.
+    heat = cv2.warpAffine(heat, between(person.square, view, HEATMAP_SIZE, PANEL), (PANEL, PANEL))
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     weight = np.clip(heat, 0, 0.75)[..., None]
     canvas = np.ascontiguousarray((crop * (1 - weight) + colours * weight).astype(np.uint8))
-    points = (person.joints_px - person.corner) / person.side * PANEL
-    _bones(canvas, points, _MPII_BONES, MPII_JOINTS, 2)
+    if person.angle:
+        outline(canvas, corners, CROP_COLOUR, 1)
+    _bones(canvas, view.to_shares(person.joints_px) * PANEL, _MPII_BONES, MPII_JOINTS, 2)
     return canvas
 
 
@@ -128,11 +144,11 @@ def draw_picture(image: np.ndarray, rows: Sequence[Row], width: int, height: int
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     for row in rows:
-        low = np.round(row.person.corner * scale).astype(int)
-        high = np.round((row.person.corner + row.person.side) * scale).astype(int)
-        cv2.rectangle(small, low.tolist(), high.tolist(), (255, 205, 0), 2, cv2.LINE_AA)
+        corners = row.person.square.corners() * scale
+        outline(small, corners, CROP_COLOUR)
+        low = np.round(corners.min(axis=0)).astype(int)
         place = (max(int(low[0]), 0) + 5, max(int(low[1]), 0) + 18)
-        _text(small, f"person {row.number}", place, 0.5, (255, 205, 0))
+        _text(small, f"person {row.number}", place, 0.5, CROP_COLOUR)
         _bones(small, row.person.joints_px * scale, _MPII_BONES, MPII_JOINTS, 2)
     canvas = np.full((size[1], width, 3), 255, np.uint8)
     left = (width - size[0]) // 2

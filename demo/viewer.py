@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from demo.landmarks import cut_out
 from demo.output import Row
+from demo.pictures import CROP_COLOUR, outline, upright_view
 from utils.errors import DiffPoseError
 from utils.evaluation.consensus import GUESSED_SPREAD_MM
 from utils.skeleton import Skeleton
@@ -24,29 +24,58 @@ _THUMBNAIL = 320
 MAX_POSES, MAX_FRAMES, MAX_THUMBNAILS = 24_000, 1_500, 120
 
 
+def whole_mm(poses_mm: np.ndarray) -> np.ndarray:
+    """Poses of any shape, mm, as little-endian int16."""
+    return np.clip(np.round(poses_mm), -32767, 32767).astype("<i2")
+
+
 def packed(poses_mm: np.ndarray) -> str:
     """Poses of any shape, mm, as base64 of little-endian int16."""
-    return base64.b64encode(np.clip(np.round(poses_mm), -32767, 32767).astype("<i2").tobytes()).decode()
+    return base64.b64encode(whole_mm(poses_mm).tobytes()).decode()
 
 
 class ViewerWriter:
     """Collects what the page shows, thinned out so that its size stays bounded however long the video is."""
 
-    def __init__(self, *, skeleton: Skeleton, expected_frames: int, title: str, fps: float | None = None):
+    def __init__(self, *, skeleton: Skeleton, expected_frames: int | None, title: str, fps: float | None = None):
         self.skeleton, self.title, self.fps = skeleton, title, fps
-        self._every = max(1, -(-expected_frames // MAX_FRAMES))
-        self._pictured = max(1, -(-expected_frames // MAX_THUMBNAILS))
-        self._per_row = max(8, min(200, MAX_POSES // max(1, -(-expected_frames // self._every))))
+        # Of a video of unknown length every frame is taken, until there are too many.
+        expected = expected_frames or 1
+        self._every = max(1, -(-expected // MAX_FRAMES))
+        self._pictured = max(1, -(-expected // MAX_THUMBNAILS))
+        self._per_row = max(8, min(200, MAX_POSES // max(1, -(-expected // self._every))))
         self._frames: list[dict] = []
+        self._keys: list[tuple[tuple[int, int], dict]] = []
         self._seen = 0
 
-    def add(self, label: str, image: np.ndarray, rows: Sequence[Row]) -> None:
+    def add(self, label: str, image: np.ndarray, rows: Sequence[Row], *, time_s: float | None = None) -> None:
         """One frame with its people; passed over where the video is too long to show every frame."""
         number, self._seen = self._seen, self._seen + 1
-        if number % self._every or len(self._frames) >= MAX_FRAMES:
+        if number % self._every:
             return
         people = [self._person(image, row, with_picture=number % self._pictured == 0) for row in rows]
-        self._frames.append({"label": label, "people": people})
+        self._keys += [((row.frame, row.number), person) for row, person in zip(rows, people, strict=True)]
+        self._frames.append({"label": label, "time": time_s, "people": people})
+        if len(self._frames) > MAX_FRAMES:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Keep every second frame, as many hypotheses as fit, and not too many pictures."""
+        self._every *= 2
+        self._frames = self._frames[::2]
+        self._per_row = max(8, min(self._per_row, MAX_POSES // MAX_FRAMES))
+        self._pictured = max(self._pictured, self._every * -(-MAX_FRAMES // MAX_THUMBNAILS))
+        for k, frame in enumerate(self._frames):
+            for person in frame["people"]:
+                person["hypotheses"] = person["hypotheses"][: self._per_row]
+                person["members"] = person["members"][: self._per_row]
+                if k * self._every % self._pictured:
+                    person.pop("picture", None)
+
+    def set_smooth(self, poses_mm: dict[tuple[int, int], np.ndarray]) -> None:
+        """Show these in place of the consensus: (frame, person) -> pose (J, 3)."""
+        for key, person in self._keys:
+            person["consensus"] = packed(poses_mm[key])
 
     def _person(self, image: np.ndarray, row: Row, *, with_picture: bool) -> dict:
         count = min(self._per_row, len(row.hypotheses_mm))
@@ -54,7 +83,7 @@ class ViewerWriter:
         person = {
             "person": row.number,
             "consensus": packed(row.consensus_mm),
-            "hypotheses": packed(row.hypotheses_mm[chosen]),
+            "hypotheses": whole_mm(row.hypotheses_mm[chosen]),
             "members": row.modes.members.numpy()[chosen].tolist(),
             "modes": packed(row.modes.poses_mm.numpy()),
             "weights": [round(weight, 3) for weight in row.modes.weights.tolist()],
@@ -62,13 +91,18 @@ class ViewerWriter:
             "guessed": row.guessed.astype(int).tolist(),
         }
         if with_picture:
-            crop = cut_out(image, row.person.corner, row.person.side, _THUMBNAIL)
+            crop, corners = upright_view(image, row.person, _THUMBNAIL)
+            if row.person.angle:
+                outline(crop, corners, CROP_COLOUR, 1)
             ok, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 72])
             person["picture"] = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode() if ok else ""
         return person
 
     def write(self, path: Path) -> None:
         """Write the page. Raises DiffPoseError when that fails."""
+        for frame in self._frames:
+            for person in frame["people"]:
+                person["hypotheses"] = packed(person["hypotheses"])
         content = {
             "title": self.title,
             "fps": self.fps,

@@ -1,14 +1,19 @@
 """What the demo's tests share: a small model in a run folder, and the embedded detector where it can be had."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from demo import inference
+from demo.estimator import PoseEstimator
 from demo.fetch import DEMO_VIDEO, LANDMARK_NETWORK, PERSON_FINDER, fetch
+from demo.person import Person
 from models import build_model
 from tests.support.helpers import ROOT
 from utils.config import change_config, load_config, save_config
-from utils.errors import DiffPoseError
+from utils.errors import DiffPoseError, run_script
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +53,51 @@ def walker(fetched):
 @pytest.fixture
 def noise_image():
     return np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+
+
+class FakeDetector:
+    """Finds as many people as a picture has bright squares of 60 px in its upper row."""
+
+    name = "fake"
+
+    def people(self, image, *, near=None):
+        found = []
+        for left in range(0, image.shape[1] - 59, 60):
+            if image[10, left + 10, 0] > 200:
+                found.append(self.person_in(image, (np.array([float(left), 0.0]), 60.0)))
+        return found
+
+    def person_in(self, image, square):
+        if image.max() < 100:
+            return None
+        generator = np.random.default_rng(int(square[0][0]))
+        heatmaps = generator.uniform(0, 1, (16, 64, 64)).astype(np.float32) ** 6
+        joints = square[0] + generator.uniform(0, square[1], (16, 2))
+        return Person(square[0], square[1], heatmaps, joints, heatmaps.max(axis=(1, 2)))
+
+
+@pytest.fixture
+def demo(run_folder, monkeypatch, tmp_path, capsys):
+    """demo('--input', ..) with the small model and the fake detector -> (exit code, stdout, stderr)."""
+    monkeypatch.setattr(PoseEstimator, "detector", property(lambda self: FakeDetector()))
+
+    def run(*args):
+        command = [
+            "inference.py",
+            "--config",
+            run_folder / "config.yaml",
+            "--output",
+            tmp_path / "out",
+            "--device",
+            "cpu",
+            "--num_hypotheses",
+            "6",
+            *args,
+        ]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+        with pytest.raises(SystemExit) as stop:
+            run_script(inference.main)
+        out = capsys.readouterr()
+        return int(stop.value.code or 0), out.out, out.err
+
+    return run

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from data.synthetic.views import crop_box as benchmark_crop_box
-from demo.crops import crop_box, square_around
-from demo.detectors import EmbeddedDetector, HRNetDetector, NoPersonError, choose_detector, overlap, peak_cells
-from demo.landmarks import Landmarks, anchors, cut_out
+from demo.crops import Square, crop_box, cut_out, overlap, square_around
+from demo.detectors import choose_detector
+from demo.embedded import EmbeddedDetector
+from demo.hrnet import HRNetDetector
+from demo.landmarks import Landmarks, anchors
 from demo.mpii_maps import DIRECT, MADE, crop_points, made_points, mpii_heatmaps
 from demo.people import PersonTracker
+from demo.person import NoPersonError, Person, peak_cells
 from utils.errors import DiffPoseError
 from utils.skeleton import MPII_JOINTS
 
@@ -19,6 +22,9 @@ def gaussians(cells, std=1.0, height=0.9):
     grid = np.arange(64.0)
     x, y = (np.exp(-0.5 * ((grid - cells[:, axis, None]) / std) ** 2) for axis in (0, 1))
     return (height * y[:, :, None] * x[:, None, :]).astype(np.float32)
+
+
+REGION = Square(np.zeros(2), 640.0)
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def standing():
         points[k], points[k + 1] = (395, 360), (245, 360)
     for k, dx in ((29, 0), (31, 8)):
         points[k], points[k + 1] = (354 + dx, 575), (286 - dx, 575)
-    return Landmarks(points, np.ones(33), 1.0, gaussians(points / 10), np.zeros((33, 3)))
+    return Landmarks(points, np.ones(33), 1.0, gaussians(points / 10), np.zeros((33, 3)), REGION)
 
 
 def test_the_crop_rule_is_the_benchmarks():
@@ -51,7 +57,7 @@ def test_cutting_out_keeps_places():
     image = np.zeros((400, 600, 3), np.uint8)
     image[150:160, 250:260] = 255
     for size, corner, side in ((64, (100.0, 50.0), 320.0), (256, (200.0, 100.0), 128.0), (100, (-50.0, -80.0), 500.0)):
-        crop = cut_out(image, np.array(corner), side, size).astype(float)[..., 0]
+        crop = cut_out(image, Square(np.array(corner), side), size).astype(float)[..., 0]
         y, x = (np.arange(size) + 0.5 for _ in range(2))
         place = np.array([(crop.sum(0) * x).sum(), (crop.sum(1) * y).sum()]) / crop.sum()
         np.testing.assert_allclose(corner + place / size * side, (255, 155), atol=0.05 * side / size)
@@ -59,10 +65,10 @@ def test_cutting_out_keeps_places():
 
 
 def test_outside_the_image_is_black():
-    crop = cut_out(np.full((50, 50, 3), 200, np.uint8), np.array([-50.0, -50.0]), 150.0, 150)
+    crop = cut_out(np.full((50, 50, 3), 200, np.uint8), Square(np.array([-50.0, -50.0]), 150.0), 150)
     assert crop[75, 75].tolist() == [200, 200, 200]
     assert crop[:48].max() == 0
-    assert cut_out(np.ones((9, 9, 3), np.uint8), np.array([500.0, 500.0]), 30.0, 8).max() == 0
+    assert cut_out(np.ones((9, 9, 3), np.uint8), Square(np.array([500.0, 500.0]), 30.0), 8).max() == 0
 
 
 def test_every_joint_comes_from_its_own_side(standing):
@@ -118,7 +124,7 @@ def test_overlap():
 
 def test_people_keep_their_numbers():
     def at(x):
-        return type("P", (), {"corner": np.array([x, 0.0]), "side": 100.0})()
+        return Person(np.array([x, 0.0]), 100.0, np.zeros((16, 64, 64)), np.zeros((16, 2)), np.zeros(16))
 
     tracker = PersonTracker()
     assert tracker.number([at(0), at(300)], 0) == [0, 1]
@@ -197,7 +203,7 @@ def test_tiny_people_and_nobody(walker, fetched):
     detector = EmbeddedDetector(threads=1)
     assert detector.people(np.full((300, 400, 3), 90, np.uint8)) == []
     person = detector.people(walker)[0]
-    crop = cut_out(walker, person.corner, person.side, 256)
+    crop = cut_out(walker, person.square, 256)
     tiny = np.full((200, 200, 3), 120, np.uint8)
     tiny[100:118, 100:118] = cv2.resize(crop, (18, 18), interpolation=cv2.INTER_AREA)
     with pytest.raises(NoPersonError, match="too small"):

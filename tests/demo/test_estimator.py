@@ -6,9 +6,9 @@ import torch
 
 from demo import PoseEstimator
 from demo.agreement import Agreement, at_all_yaws, body_axes, cell_errors, facing
-from demo.detectors import Person
 from demo.estimator import SHIPPED_RUN, own_heatmaps, stature_mm
 from demo.export import half_precision, upright_mean
+from demo.person import Person
 from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError
 from utils.skeleton import H36M17, MPII_JOINTS, MPII_TO_H36M

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from demo.detectors import Person
 from demo.output import Row
+from demo.person import Person
 from demo.viewer import ViewerWriter, packed
 from utils.evaluation.consensus import find_modes
 from utils.skeleton import H36M17
@@ -17,12 +17,13 @@ BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 IMAGE = np.full((300, 300, 3), 120, np.uint8)
 
 
-def row(number=0, *, seed=0, hypotheses=30):
+def row(number=0, *, seed=0, hypotheses=30, angle=0.0):
     generator = np.random.default_rng(seed)
     base = generator.normal(0, 300, (1, 17, 3))
     poses = (base + generator.normal(0, 40, (hypotheses, 17, 3))).astype(np.float32)
     poses[hypotheses // 2 :, 13] += 400
-    person = Person(np.array([20.0, 30.0]), 200.0, np.zeros((16, 64, 64)), np.zeros((16, 2)), np.zeros(16))
+    maps = np.zeros((16, 64, 64))
+    person = Person(np.array([20.0, 30.0]), 200.0, maps, np.zeros((16, 2)), np.zeros(16), None, angle)
     guessed = np.arange(17) == 13
     modes = find_modes(torch.from_numpy(poses), radius_mm=60.0)
     return Row("a", 0, number, person, poses, poses.mean(0), np.linspace(0, 200, 17), guessed, modes)
@@ -54,6 +55,47 @@ def test_the_page_is_self_contained_and_bounded(tmp_path):
         long.add(str(k), IMAGE, [one])
     assert len(long._frames) <= 1_500
     assert long._per_row * 1_500 <= 24_000
+
+
+def turned_page(path):
+    """A page with somebody whose crop is turned by 40 degrees, in a picture that is bright above."""
+    image = IMAGE.copy()
+    image[:100] = 250
+    writer = ViewerWriter(skeleton=H36M17, expected_frames=1, title="turned", fps=None)
+    writer.add("picture", image, [row(angle=np.radians(40))])
+    writer.write(path)
+    return path
+
+
+def test_a_turned_crop_is_shown_upright_with_its_outline(tmp_path):
+    import cv2
+
+    page = turned_page(tmp_path / "viewer.html").read_text()
+    data = base64.b64decode(page.split("data:image/jpeg;base64,")[1].split('"')[0])
+    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    size = len(shown)
+    square = row(angle=np.radians(40)).person.square
+    # The picture's line between bright and grey, at 100 px, lies level in what is shown.
+    line = round(float(square.upright().to_shares(np.array([120.0, 100.0]))[1]) * size)
+    inside = slice(round(0.4 * size), round(0.6 * size))
+    assert shown[line - 25 : line - 8, inside].mean() > 235
+    assert abs(shown[line + 8 : line + 25, inside].mean() - 120) < 12
+    corners = square.upright().to_shares(square.corners()) * size
+    x, y = np.round((corners[2] + corners[3]) / 2).astype(int)
+    yellow = shown[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3)
+    assert (yellow[:, 0] - yellow[:, 2]).max() > 60, "the crop's lower edge"
+
+
+def test_long_videos_are_thinned_out_evenly():
+    writer = ViewerWriter(skeleton=H36M17, expected_frames=None, title="unknown length")
+    one = row(hypotheses=20)
+    for k in range(3_200):
+        writer.add(str(k), IMAGE, [one] if k % 40 == 0 else [])
+    labels = [int(frame["label"]) for frame in writer._frames]
+    assert 700 < len(labels) <= 1_500
+    assert set(np.diff(labels)) == {4}
+    assert labels[-1] > 3_190
+    assert all(len(p["hypotheses"]) == len(p["members"]) <= 16 for frame in writer._frames for p in frame["people"])
 
 
 @pytest.fixture
@@ -153,6 +195,19 @@ def test_time_slider_and_a_frame_without_people(browser, tmp_path):
     assert len(set(looks)) == 3
     browser.find_element(By.ID, "play").click()
     assert browser.execute_script("return viewer.state.playing")
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_turned_person_in_the_browser(browser, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    browser.get(turned_page(tmp_path / "viewer.html").as_uri())
+    assert drawn(browser)[0] > 2000
+    picture = browser.find_element(By.ID, "picture")
+    size = browser.execute_script("const p = arguments[0]; return [p.naturalWidth, p.naturalHeight]", picture)
+    assert size == [320, 320]
+    assert "turned with the body" in picture.get_attribute("title")
+    assert browser.execute_script("return viewer.pause()") == pytest.approx(0.2)
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 

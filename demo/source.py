@@ -1,0 +1,81 @@
+"""What the demo looks at: a picture, a folder of pictures, or a video, as frames one at a time."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from demo.fetch import DEMO_VIDEO, fetch
+from demo.images import HEIC_HINT, is_heic, num_frames, output_names, read_image, sort_folder
+from demo.video import Video, can_decode
+from utils.errors import DiffPoseError
+
+
+class SourceFrame(NamedTuple):
+    """``name`` of the file, ``number`` of the frame or picture from 0, ``time_s`` in a video, name of the output."""
+
+    name: str
+    number: int
+    time_s: float
+    output: str
+    image: np.ndarray
+
+
+def kind_of(path: str | Path) -> str:
+    """``folder``, ``video`` or ``image``, by what can be decoded.
+
+    Raises DiffPoseError when there is no such file, or nothing in it can be decoded.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        raise DiffPoseError(f"{path}: no such file: give an image, a folder of images or a video with --input")
+    if not path.stat().st_size:
+        raise DiffPoseError(f"{path}: the file is empty: copy or download it again")
+    frames = num_frames(path)
+    if frames == 1:
+        return "image"
+    if frames > 1 or can_decode(path):
+        return "video"
+    way_out = HEIC_HINT if is_heic(path) else "convert it to JPEG or PNG, or to MP4 (H.264)"
+    raise DiffPoseError(f"{path}: not an image and not a video that can be decoded: {way_out}")
+
+
+class Source:
+    """Frames of what the user gives with --input; ``every``: of a video, every that many frames."""
+
+    def __init__(self, text: str, every: int):
+        path = fetch(DEMO_VIDEO)[0] if text == "demo" else Path(text)
+        self.kind, self.name = kind_of(path), path.name or str(path)
+        self.video = Video(path, every=every) if self.kind == "video" else None
+        self.paths, lines = sort_folder(path) if self.kind == "folder" else ([path], [])
+        for line in lines:
+            print(f"{path}: {line}", file=sys.stderr)
+
+    @property
+    def expected(self) -> int | None:
+        """How many frames there are, as far as it is known before."""
+        return len(self.paths) if self.video is None else self.video.expected
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        if self.video is not None:
+            for frame in self.video.frames():
+                output = f"frame_{frame.number:06d}"
+                yield SourceFrame(self.name, frame.number, frame.time_s, output, frame.image)
+            return
+        for number, (path, output) in enumerate(zip(self.paths, output_names(self.paths), strict=True)):
+            try:
+                image = read_image(path)
+            except DiffPoseError as error:
+                if self.kind == "image":
+                    raise
+                print(f"warning: left out: {error}", file=sys.stderr)
+                continue
+            yield SourceFrame(path.name, number, 0.0, output, image)
+
+    def label(self, frame: SourceFrame) -> str:
+        """What the viewer calls a frame."""
+        return frame.name if self.video is None else f"{frame.time_s:.2f} s, frame {frame.number}"
