@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from utils.errors import DiffPoseError
+from utils.input_folders import is_clutter
 
 # Every channel and depth as stored, but turned as EXIF says: that flag is among "unchanged", and so are both orders of
 # colours, of which none may be asked for, or the alpha channel is lost.
@@ -18,8 +19,6 @@ _AS_STORED_BUT_UPRIGHT = (
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 HEIC_HINT = "HEIC, which OpenCV can't read: convert it to JPEG, e.g. with heif-convert or pillow-heif"
-# What operating systems leave in folders; names that start with a dot are passed over too.
-_COMPANIONS = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -90,7 +89,7 @@ def sort_folder(folder: str | Path) -> tuple[list[Path], list[str]]:
     """
     pictures, left_out, companions = [], [], 0
     for path in sorted(Path(folder).iterdir()):
-        if path.name.startswith(".") or path.name.lower() in _COMPANIONS:
+        if is_clutter(path.name):
             companions += 1
         elif path.is_dir():
             left_out.append(f"{path.name} (a folder)")

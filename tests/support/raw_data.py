@@ -47,10 +47,10 @@ def picture(number: int) -> np.ndarray:
     return image
 
 
-def write_video(path: Path, num_frames: int) -> None:
+def write_video(path: Path, num_frames: int, *, rate: float = 50) -> None:
     """An MP4 made with OpenCV."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 50, IMAGE_SHAPE[::-1])
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, IMAGE_SHAPE[::-1])
     assert video.isOpened()
     for number in range(num_frames):
         video.write(picture(number))

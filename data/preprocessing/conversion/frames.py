@@ -13,10 +13,12 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 import cv2
 import numpy as np
 
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 
 # A container may count a few frames that no decoder shows.
 _FRAMES_TO_SPARE = 4
+_RATE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,35 @@ class Source(Protocol):
 
 def require(path: Path, what: str) -> Path:
     """``path`` when it is there, else DiffPoseError."""
-    if not path.exists():
+    try:
+        path.stat()
+    except OSError as error:
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: {what} cannot be looked at ({trouble})") from error
         raise DiffPoseError(
             f"{path}: {what} not found: check --input_dir and the folder layout in docs/preprocessing.md"
-        )
+        ) from None
     return path
 
 
-def video_images(path: Path, indices: np.ndarray) -> Iterator[np.ndarray]:
+def video_images(path: Path, indices: np.ndarray, *, rate: float | None = None) -> Iterator[np.ndarray]:
     """The frames at increasing ``indices`` of a video, as BGR images, up to the video's end.
 
-    Raises DiffPoseError for a file that is not a video and for one that ends before the length that it declares.
+    ``rate``: frames per second that the indices are meant for. Raises DiffPoseError for a file that is not a video, for
+    one that states another rate, and for one that ends before the length that it declares.
     """
-    require(path, "video")
+    _check_readable(require(path, "video"))
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not video.isOpened():
             raise DiffPoseError(f"{path}: not a readable video (truncated?): download it again")
+        stated = video.get(cv2.CAP_PROP_FPS)
+        if rate is not None and stated > 0 and abs(stated - rate) > _RATE_TOLERANCE * rate:
+            raise DiffPoseError(
+                f"{path}: has {stated:.4g} frames per second where the annotations have {rate:g}, so they would be out "
+                "of step: take the video as it was published"
+            )
         declared = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
         wanted = iter(indices)
         index = next(wanted, None)
@@ -110,10 +124,20 @@ def video_images(path: Path, indices: np.ndarray) -> Iterator[np.ndarray]:
         video.release()
 
 
+def _check_readable(path: Path) -> None:
+    """DiffPoseError where the machine fails to read a file: OpenCV would only say that it is no picture."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        trouble = environment_trouble(error) or error.strerror
+        raise DiffPoseError(f"{path}: cannot be read ({trouble})") from error
+
+
 def file_images(paths: Sequence[Path]) -> Iterator[np.ndarray]:
     """The image files as BGR images; DiffPoseError for one that is missing or damaged."""
     for path in paths:
-        require(path, "image")
+        _check_readable(require(path, "image"))
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
             raise DiffPoseError(f"{path}: not a readable image: download it again")

@@ -13,9 +13,12 @@ from data.preprocessing.conversion.crops import joint_boxes
 from data.preprocessing.conversion.frames import Frames, Recording, require, video_images
 from data.preprocessing.h36m.names import LEFT_OUT, Name, recording_name
 from data.schema import HUMAN36M_SOURCE, SUBJECTS
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
+from utils.input_folders import data_files
 
 FRAME_STEP = 4
+VIDEO_RATE = 50.0
 JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 """H36M-17 among the 32 joints of the annotations."""
 _NUM_RECORDED = 32
@@ -50,6 +53,9 @@ def read_cdf(path: Path, num_axes: int) -> np.ndarray:
         with _ending_within(CDF_SECONDS):
             values = np.asarray(cdflib.CDF(str(path)).varget(0))
     except Exception as error:  # cdflib raises whatever its parser stumbles over
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: cannot be read ({trouble})") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DiffPoseError(f"{path}: not a readable CDF file ({reason}): extract it again") from error
     if values.ndim != 3 or values.shape[0] != 1 or values.shape[2] != num_axes * _NUM_RECORDED:
@@ -82,13 +88,13 @@ class Human36M:
 
     @staticmethod
     def _of_subject(folder: Path, subject: str, split: str) -> list[Recording]:
-        require(folder / "Poses_D2_Positions", "folder of 2D annotations")
-        paths = sorted((folder / "Poses_D2_Positions").glob("*.cdf"), key=str)
+        annotations = require(folder / "Poses_D2_Positions", "folder of 2D annotations")
+        paths = data_files(annotations, ".cdf")
         if not paths:
-            raise DiffPoseError(f"{folder / 'Poses_D2_Positions'}: holds no .cdf files: extract the data of {subject}")
+            raise DiffPoseError(f"{annotations}: holds no .cdf files: extract the data of {subject}")
         recordings: dict[Name, Recording] = {}
         for path_2d in paths:
-            stem = path_2d.name.removesuffix(".cdf")
+            stem = path_2d.name[: -len(".cdf")]
             name = recording_name(subject, stem, path_2d)
             if name in recordings:
                 raise DiffPoseError(f"{path_2d}: a second file of {' '.join(name)}: remove one")
@@ -119,4 +125,4 @@ def load_recording(name: Name, path_2d: Path, path_3d: Path, video: Path) -> Fra
         "gt_2d": poses_2d[:, JOINTS].transpose(0, 2, 1),
         "gt_2d_image_coords": in_crop.transpose(0, 2, 1).astype(np.float32),
     }
-    return Frames(columns, boxes, partial(video_images, video, rows))
+    return Frames(columns, boxes, partial(video_images, video, rows, rate=VIDEO_RATE))

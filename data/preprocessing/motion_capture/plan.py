@@ -12,6 +12,7 @@ import numpy as np
 from data.hdf5.access import listed
 from data.preprocessing.motion_capture.deepmimic import is_deepmimic
 from utils.errors import DiffPoseError
+from utils.input_folders import is_clutter, note_passed_over
 
 _ACTION_BYTES = 16
 _SUBACTIONS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -43,10 +44,14 @@ def find_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DiffPoseError(f"{folder}: no such folder: --input_dir should hold motion files")
+    files, passed_over = [], 0
     # os.walk does not follow links to folders, so that a loop of links cannot hold it.
-    files = [
-        Path(place) / name for place, _, names in os.walk(folder) for name in names if _is_motion(Path(place) / name)
-    ]
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_clutter(name)]
+        here = [Path(place) / name for name in names if not is_clutter(name) and _is_motion(Path(place) / name)]
+        files += here
+        passed_over += len(names) - len(here)
+    note_passed_over(folder, passed_over, "no motion files")
     if not files:
         raise DiffPoseError(f"{folder}: no *.bvh file and no DeepMimic clip in it or in its sub-folders")
     if len(files) > MAX_FILES:

@@ -12,6 +12,8 @@ from data.preprocessing.conversion.crops import joint_boxes
 from data.preprocessing.conversion.frames import Frames, Recording, file_images, require
 from data.schema import SUBJECTS
 from utils.errors import DiffPoseError
+from utils.hdf5_files import check_filters
+from utils.input_folders import by_number, data_files
 
 JOINTS = (14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)
 """H36M-17 among the 17 joints of the annotations."""
@@ -28,6 +30,7 @@ def read_annotations(path: Path) -> dict[str, np.ndarray]:
             found = member(file, name, path)
             if not isinstance(found, h5py.Dataset):
                 raise DiffPoseError(f"{path}: has no '{name}': {way_out}")
+            check_filters(found, path)
             arrays[name] = np.asarray(found[()])
     valid = arrays["valid_frame"].reshape(-1) != 0
     for name, num_axes in _POSES.items():
@@ -63,12 +66,24 @@ class ThreeDHP:
 
 
 def load_recording(name: str, annotations: Path, pictures: Path) -> Frames:
-    """The valid frames, up to the end of the shorter of annotation and images."""
-    images = sorted(pictures.glob("*.jpg"), key=lambda path: path.name)
+    """The valid frames. A picture's number says which frame it shows, counted from 1.
+
+    Raises DiffPoseError for a valid frame without a picture, and for pictures whose numbers do not tell.
+    """
+    images = by_number(data_files(pictures, ".jpg"))
     if not images:
         raise DiffPoseError(f"{pictures}: holds no .jpg files: extract the images of {name}")
+    if 0 in images:
+        raise DiffPoseError(f"{images[0]}: has the number 0, but the pictures of 3DHP count from 1: extract them again")
     arrays = read_annotations(annotations)
-    rows = np.flatnonzero(arrays["valid_frame"][: len(images)])
+    rows = np.flatnonzero(arrays["valid_frame"])
+    missing = [int(row) + 1 for row in rows if row + 1 not in images]
+    if missing:
+        more = f" and of {len(missing) - 1} other valid frames" if len(missing) > 1 else ""
+        raise DiffPoseError(
+            f"{pictures}: no picture of frame {missing[0]} (img_{missing[0]:06d}.jpg){more}, which {annotations.name} "
+            f"calls valid: extract the images of {name} again"
+        )
     poses = {key: arrays[key][rows] for key in _POSES}
     try:
         boxes, _ = joint_boxes(poses["annot2"])
@@ -85,4 +100,4 @@ def load_recording(name: str, annotations: Path, pictures: Path) -> Frames:
         "gt_3d_uni": flat["univ_annot3"],
         "gt_2d": flat["annot2"],
     }
-    return Frames(columns, boxes, partial(file_images, [images[row] for row in rows]))
+    return Frames(columns, boxes, partial(file_images, [images[row + 1] for row in rows]))

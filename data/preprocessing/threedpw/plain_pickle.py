@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 
 try:
@@ -52,5 +53,8 @@ def load_plain_pickle(path: Path) -> object:
         with path.open("rb") as file:
             return _PlainUnpickler(file, encoding="latin1").load()
     except Exception as error:  # damaged pickles raise nearly anything
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: cannot be read ({trouble})") from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DiffPoseError(f"{path}: not a readable pickle of arrays ({reason}): download it again") from error

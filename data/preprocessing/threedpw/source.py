@@ -11,6 +11,7 @@ from data.preprocessing.conversion.frames import Frames, Recording, file_images,
 from data.preprocessing.threedpw.plain_pickle import load_plain_pickle
 from data.schema import FIELDS, SUBJECTS
 from utils.errors import DiffPoseError
+from utils.input_folders import data_files
 
 _FOLDERS = {"tr": "train", "te": "test"}
 _ACTION_BYTES = FIELDS["3dpw"]["action"].dtype.itemsize
@@ -55,7 +56,7 @@ class ThreeDPW:
                 if subject not in subjects:
                     continue
                 annotations = require(folder / "sequenceFiles" / _FOLDERS[subject], "folder of annotations")
-                paths = sorted(annotations.glob("*.pkl"), key=lambda path: path.name)
+                paths = data_files(annotations, ".pkl")
                 if not paths:
                     raise DiffPoseError(f"{annotations}: holds no .pkl files: extract sequenceFiles.zip")
                 for path in paths:
