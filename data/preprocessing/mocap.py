@@ -4,10 +4,13 @@ python data/preprocessing/mocap.py --input_dir MOTION_FOLDER --output_dir OUT
 """
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 
 import h5py
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
 
 from data.hdf5.access import text_attribute
 from data.preprocessing.motion_capture.build import RIGS, STUDIO, load_takes, write_takes
@@ -81,7 +84,7 @@ def summary(takes: list[tuple[PlannedTake, Take]]) -> list[str]:
 
 def notes(takes: list[tuple[PlannedTake, Take]]) -> list[str]:
     """What the user should know before training."""
-    lines = []
+    lines = [f"note: {take.path}: {note}" for _, take in takes for note in take.notes]
     people = {split: {p.subject for p, _ in takes if p.split == split} for split in ("trainset", "testset")}
     shared = people["trainset"] & people["testset"]
     if shared:

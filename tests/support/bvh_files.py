@@ -136,8 +136,13 @@ def bvh_text(
     mirror: bool = False,
     z_up: bool = False,
     order: str = "ZXY",
+    positions: Mapping[str, float] | None = None,
 ) -> str:
-    """The body with a motion such as :func:`walk`'s. ``mirror`` turns x round, as in a left-handed file."""
+    """The body with a motion such as :func:`walk`'s. ``mirror`` turns x round, as in a left-handed file.
+
+    ``positions``: joints that have position channels too, which hold this share of their offsets.
+    """
+    positions = positions or {}
     names = NAMINGS[naming]
     sign = -1.0 if mirror else 1.0
     columns: list[np.ndarray] = []
@@ -162,6 +167,9 @@ def bvh_text(
         if SKELETON[joint][0] is None:
             channels = ["Xposition", "Yposition", "Zposition", *channels]
             columns.extend(point(motion["root"]).T)
+        elif joint in positions:
+            channels = ["Xposition", "Yposition", "Zposition", *channels]
+            columns.extend(np.full(frames, value) for value in positions[joint] * point(SKELETON[joint][1]))
         columns.extend(angle(joint, axis) for axis in order)
         lines = [f"{pad}{'ROOT' if depth == 0 else 'JOINT'} {names[joint]}", pad + "{", f"{pad}\t{offset}"]
         lines.append(f"{pad}\tCHANNELS {len(channels)} {' '.join(channels)}")

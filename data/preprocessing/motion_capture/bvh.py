@@ -3,7 +3,8 @@
 A BVH file is a tree of joints with offsets from their parents and named channels, followed by one row of channel
 values per frame. Rotation channels apply in the order in which the file lists them: ``Zrotation Xrotation Yrotation``
 is Rz Rx Ry on column vectors. Position channels replace the joint's offset, axis by axis, as in Blender and in the
-loaders of LAFAN1 and CMU. Angles are degrees; lengths are in whatever unit the file was made in.
+loaders of LAFAN1 and CMU (see :func:`read_bvh` for channels that were never filled in). Angles are degrees; lengths are
+in whatever unit the file was made in.
 """
 
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from data.hdf5.access import listed
 from utils.errors import DiffPoseError
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -45,12 +47,16 @@ class Joint:
 
 @dataclass(frozen=True)
 class BvhMotion:
-    """A parsed file: joints (parents before children, End Sites included), seconds per frame, values (F, channels)."""
+    """A parsed file: joints (parents before children, End Sites included), seconds per frame, values (F, channels).
+
+    ``notes``: what was understood in one of several ways, for the user to know.
+    """
 
     path: Path
     joints: tuple[Joint, ...]
     frame_time: float
     values: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def num_frames(self) -> int:
@@ -118,6 +124,9 @@ def forward_kinematics(joints: tuple[Joint, ...], values: np.ndarray) -> np.ndar
 def read_bvh(path: str | Path) -> BvhMotion:
     """Parse a file.
 
+    Position channels that hold 0 in every frame, of a joint below another whose offset is not 0, were never filled in:
+    the offset is taken, since the bone would have no length otherwise, and ``notes`` say so.
+
     Raises DiffPoseError, naming file and line, for anything that is not a whole BVH file of finite numbers within the
     limits above.
     """
@@ -136,7 +145,26 @@ def read_bvh(path: str | Path) -> BvhMotion:
             values = _read_values(lines, int(frames), channels)
     except OSError as error:
         raise DiffPoseError(f"{path}: cannot be read ({error.strerror})") from error
-    return BvhMotion(path=path, joints=joints, frame_time=frame_time, values=values)
+    names = _take_offsets(joints, values)
+    notes = (
+        (f"position channels of {listed(names, most=6)} hold 0 throughout: their offsets were taken",) if names else ()
+    )
+    return BvhMotion(path=path, joints=joints, frame_time=frame_time, values=values, notes=notes)
+
+
+def _take_offsets(joints: tuple[Joint, ...], values: np.ndarray) -> list[str]:
+    """Put offsets where position channels were never filled in; the names of those joints."""
+    names, column = [], 0
+    for joint in joints:
+        places = [(column + number, axis) for number, (kind, axis) in enumerate(joint.channels) if kind == "position"]
+        column += len(joint.channels)
+        if joint.parent < 0 or not any(joint.offset[axis] for _, axis in places):
+            continue
+        columns = [place for place, _ in places]
+        if not values[:, columns].any():
+            values[:, columns] = [joint.offset[axis] for _, axis in places]
+            names.append(f"'{joint.name}'")
+    return names
 
 
 class _Lines:

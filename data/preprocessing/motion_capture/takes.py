@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data.preprocessing.motion_capture.body import check_body, check_bones, floor_height, positions_hint
 from data.preprocessing.motion_capture.bvh import BvhMotion, read_bvh
 from data.preprocessing.motion_capture.deepmimic import is_deepmimic, read_deepmimic
 from data.preprocessing.motion_capture.joint_names import map_joints
-from data.preprocessing.validation.anatomy import STATURE_RANGE_MM, side_score, stretched_stature, uprightness
+from data.preprocessing.validation.anatomy import STATURE_RANGE_MM, stretched_stature
 from utils.errors import DiffPoseError
 from utils.skeleton import H36M17
 
@@ -21,8 +22,6 @@ VIDEO_RATE = 50.0
 _SPINE_SHARE, _NECK_SHARE = 0.48, 0.51
 _HEAD_SHARE = 0.12
 _HEAD_RANGE = (0.05, 0.19)
-_MIN_TOE_MM = 50.0
-_CERTAIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Take:
     stature_mm: float
     frame_rate: float
     head_top: str
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """The facts in one line."""
@@ -76,10 +76,11 @@ def load_take(path: str | Path, options: TakeOptions) -> Take:
     raw = motion.positions(frames)
     raw = to_z_up(raw, options.up or "y", mirror=options.mirror)
     joints, head_top = h36m_joints(raw, motion, parts)
-    unit, stature = _find_unit(joints, options.unit, motion.path)
+    unit, stature = _find_unit(joints, options.unit, motion, parts)
     joints, raw = joints * UNITS_MM[unit], raw * UNITS_MM[unit]
-    _check_body(joints, raw, motion, parts, options)
-    joints[..., 2] -= _floor(raw, motion, parts, stature)
+    check_bones(joints, motion, parts)
+    check_body(joints, raw, motion, parts, up=options.up)
+    joints[..., 2] -= floor_height(raw, motion, parts, stature)
     return Take(
         path=motion.path,
         joints_mm=joints.astype(np.float32),
@@ -88,6 +89,7 @@ def load_take(path: str | Path, options: TakeOptions) -> Take:
         stature_mm=stature,
         frame_rate=1 / motion.frame_time,
         head_top=head_top,
+        notes=motion.notes,
     )
 
 
@@ -190,8 +192,9 @@ def _head_top(
     return base + length * towards, "extrapolated"
 
 
-def _find_unit(joints: np.ndarray, unit: str, path: Path) -> tuple[str, float]:
+def _find_unit(joints: np.ndarray, unit: str, motion: BvhMotion, parts: Mapping[str, int]) -> tuple[str, float]:
     """The unit's name and the body's stature in mm."""
+    path = motion.path
     size = stretched_stature(joints, H36M17)
     low, high = STATURE_RANGE_MM
     if unit != "auto":
@@ -204,50 +207,5 @@ def _find_unit(joints: np.ndarray, unit: str, path: Path) -> tuple[str, float]:
             return name, size * length
     raise DiffPoseError(
         f"{path}: the body is {size:.4g} units tall, which no unit of {', '.join(UNITS_MM)} makes a human "
-        f"({low / 1000:g}-{high / 1000:g} m): state it by --unit"
+        f"({low / 1000:g}-{high / 1000:g} m){positions_hint(motion, parts.values()) or ': state it by --unit'}"
     )
-
-
-def _check_body(
-    joints: np.ndarray, points: np.ndarray, motion: BvhMotion, parts: Mapping[str, int], options: TakeOptions
-) -> None:
-    lean = uprightness(joints, H36M17)
-    if options.up is None and np.abs(lean[:2]).max() > 0.75 and np.abs(lean[2]) < 0.4:
-        raise DiffPoseError(
-            f"{motion.path}: nobody stands upright along y: state --up z, or --up y if they really lie on the floor"
-        )
-    if options.up is None and lean[2] < -0.75:
-        raise DiffPoseError(
-            f"{motion.path}: the head is below the hips throughout: y points down in it (state --up y if it does not)"
-        )
-    score = _toe_score(joints, points, motion, parts)
-    if score is None:
-        score = side_score(joints, H36M17)
-    if score < -_CERTAIN:
-        raise DiffPoseError(
-            f"{motion.path}: feet and knees point backwards, so left and right are exchanged: the file is left-handed "
-            f"(--mirror) or its sides are misnamed (--mapping)"
-        )
-
-
-def _toe_score(joints: np.ndarray, points: np.ndarray, motion: BvhMotion, parts: Mapping[str, int]) -> float | None:
-    """Share of poses whose toes point forwards as the hips say, from -1 to 1; None without toes."""
-    ahead = np.zeros((len(points), 3))
-    for side in ("left", "right"):
-        ankle = parts[f"{side}_ankle"]
-        reach = [(points[:, leaf] - points[:, ankle]) for leaf in motion.leaves_below(ankle)]
-        if not reach:
-            return None
-        toe = max(reach, key=lambda offset: float(np.median(np.linalg.norm(offset, axis=-1))))
-        if np.median(np.linalg.norm(toe, axis=-1)) < _MIN_TOE_MM:
-            return None
-        ahead += toe
-    forward = np.cross(joints[:, 4] - joints[:, 1], joints[:, 8] - joints[:, 0])
-    return float(np.mean(np.sign(np.sum(forward * ahead, axis=-1))))
-
-
-def _floor(points: np.ndarray, motion: BvhMotion, parts: Mapping[str, int], stature: float) -> float:
-    """Height of the floor, mm: what the lowest point of the body hardly ever goes below."""
-    lowest = points[..., 2].min(axis=1)
-    has_feet = all(motion.leaves_below(parts[f"{side}_ankle"]) for side in ("left", "right"))
-    return float(np.percentile(lowest, 1)) - (0.0 if has_feet else 0.045 * stature)
