@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import sys
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from utils.ema import averaged_weights
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 from utils.files import PARTIAL, renamed_when_whole
+from utils.weight_files import first_line, read_weight_file, without_wrappers
 
 # Present in some published state dicts and used by no configuration that lacks them here.
 UNUSED_PREFIXES = ("condition_emb.pos_proj.", "condition_emb.transformer.", "condition_emb.conf_out.")
@@ -48,7 +49,7 @@ def _why(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return first_line(error)
 
 
 def load_file(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> dict:
@@ -60,14 +61,15 @@ def load_file(path: str | os.PathLike[str], *, device: torch.device | str = "cpu
     path = Path(path)
     try:
         _check_archive(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about outdated storage types, which a reader can do nothing about
-            content = torch.load(path, map_location=device, weights_only=True)
+        content = read_weight_file(path, device=device)
     except FileNotFoundError:
         raise DiffPoseError(f"{path}: no such checkpoint") from None
     except DiffPoseError:
         raise
     except Exception as error:  # a damaged file makes the unpickler fail in every way there is
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: cannot be read ({trouble})") from None
         raise DiffPoseError(f"{path}: not a readable checkpoint, or a truncated one ({_why(error)})") from None
     if not isinstance(content, dict):
         raise DiffPoseError(f"{path}: holds a {type(content).__name__}, not the dict of a checkpoint")
@@ -90,12 +92,16 @@ def load_weights(
 ) -> int:
     """Load ``raw`` or ``ema`` weights of a published or own model-*.pt into a model; returns its step.
 
+    A file of nothing but weights (a plain state dict, safetensors) is taken for whichever was asked, and says so.
     Raises DiffPoseError when the file has no such weights, or weights of another configuration.
     """
     content = load_file(path, device=device)
     part = "ema" if weights == "ema" else "model"
     state = content.get(part)
-    if isinstance(state, Mapping) and weights == "ema":
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        state = content
+        print(f"note: {path}: holds one set of weights, taken for the {weights} ones", file=sys.stderr)
+    elif isinstance(state, Mapping) and weights == "ema":
         state = averaged_weights(dict(state))
     if not isinstance(state, Mapping) or not state:
         raise DiffPoseError(f"{path}: has no {weights} weights (entry '{part}'): it is no model-*.pt of a training run")
@@ -109,6 +115,7 @@ def load_weights(
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
     """Copy a state dict into a model. Raises DiffPoseError that names the entries that don't fit."""
     wanted = model.state_dict()
+    state = without_wrappers(state, path)
     wrong = [
         f"{name} is {list(state[name].shape)}, not {list(value.shape)}"
         for name, value in wanted.items()

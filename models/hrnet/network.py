@@ -22,6 +22,7 @@ from utils.errors import DiffPoseError
 from utils.precision import PRECISIONS as ALL_PRECISIONS
 from utils.precision import usable_precision
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
+from utils.weight_files import read_weight_file, without_wrappers
 
 IMAGE_SIZE = DETECTOR_SIZE
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -175,9 +176,9 @@ def weights_path(kind: str, path: str | os.PathLike | None = None) -> Path:
 def load_hrnet(path: str | os.PathLike) -> HRNet:
     """HRNet-W32 with the weights of a file, in evaluation mode, on the CPU.
 
-    The file is a plain state dict (``pose_hrnet_w32_256x256.pth``) or has one under ``net`` (``fine_HRNet.pt``);
-    nothing but tensors is read from it. Raises DiffPoseError for a missing, damaged or foreign file, saying which
-    file goes where.
+    The file is a plain state dict (``pose_hrnet_w32_256x256.pth``) or has one under ``net`` (``fine_HRNet.pt``) or
+    ``state_dict``, or holds safetensors; nothing but tensors is read from it. Raises DiffPoseError for a missing,
+    damaged or foreign file, saying which file goes where.
     """
     path = Path(path)
     way_out = (
@@ -187,12 +188,15 @@ def load_hrnet(path: str | os.PathLike) -> HRNet:
     if not path.is_file():
         raise DiffPoseError(f"{path}: HRNet weights not found: {way_out}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_weight_file(path)
+    except DiffPoseError as error:
+        raise DiffPoseError(f"{error}; {way_out}") from None
     except Exception as error:  # torch raises half a dozen types for files that are not its own
-        what = "cannot be read" if isinstance(error, PermissionError) else "truncated, or not a PyTorch weight file"
-        raise DiffPoseError(f"{path}: {what}: download it again; {way_out}") from error
-    if isinstance(state, dict) and isinstance(state.get("net"), dict):
-        state = state["net"]
+        raise DiffPoseError(f"{path}: truncated, or not a PyTorch weight file: download it again; {way_out}") from error
+    for name in ("net", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    state = without_wrappers(state, path) if isinstance(state, dict) else {}
     with torch.device("meta"):  # no time for initial weights that are replaced
         model = HRNet()
     _check_state(state, model.state_dict(), path, way_out)
