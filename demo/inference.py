@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
+
 from demo.agreement import Agreement
 from demo.detectors import DETECTORS, given_square
 from demo.embedded import MIN_PERSON_PX

@@ -9,6 +9,7 @@ with a 95 % bootstrap interval over frames. The draws are those of the frames, e
 import argparse
 import itertools
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
 from data.loader import make_loader
 from data.splits import validation_set

@@ -23,6 +23,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
+
 from utils.config import load_config
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.report import write_text

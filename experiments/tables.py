@@ -9,9 +9,12 @@ import argparse
 import csv
 import io
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
 from experiments.claims import MAIN, claims_table
 from experiments.results import Experiment, read_results, spread

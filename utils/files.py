@@ -14,7 +14,7 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def renamed_when_whole(
-    path: str | Path, *, unique: bool = False, durable: bool = False, make_folder: bool = True
+    path: str | os.PathLike[str], *, unique: bool = False, durable: bool = False, make_folder: bool = True
 ) -> Iterator[Path]:
     """Gives a name to write to; the file gets its own when the block ends well, and nothing is left when it does not.
 
@@ -43,7 +43,7 @@ def renamed_when_whole(
 
 @contextlib.contextmanager
 def written_in_one_step(
-    path: str | Path, *, way_out: str = "choose another output folder", make_folder: bool = True
+    path: str | os.PathLike[str], *, way_out: str = "choose another output folder", make_folder: bool = True
 ) -> Iterator[Path]:
     """As :func:`renamed_when_whole`, for files that a user asked for.
 

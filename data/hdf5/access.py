@@ -14,7 +14,9 @@ import h5py
 import numpy as np
 
 from data.schema import BUILD_COMMANDS, Field
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
+from utils.hdf5_files import check_filters
 
 MAX_ROWS = 20_000_000
 MAX_CHUNK_BYTES = 256 * 2**20
@@ -52,6 +54,9 @@ def reading(path: Path, what: str, way_out: str = MAKE_AGAIN) -> Iterator[None]:
     except DiffPoseError:
         raise
     except _H5_ERRORS as error:
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: {what} cannot be read ({trouble})") from error
         raise DiffPoseError(f"{path}: {what} cannot be read ({reason(error)}): {way_out}") from error
 
 
@@ -87,6 +92,9 @@ def open_hdf5(path: Path, dataset: str, *, cache_bytes: int = 0) -> h5py.File:
         # Locks fail on some network file systems, and a finished file needs none.
         return h5py.File(path, "r", locking=False, rdcc_nbytes=cache_bytes)
     except _H5_ERRORS as error:
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: cannot be opened ({trouble})") from error
         text = reason(error)
         if "truncated" in text:
             what = "truncated HDF5 file (an interrupted copy or download?)"
@@ -125,6 +133,7 @@ def check_storage(column: h5py.Dataset, path: Path) -> None:
                 f"{path}: '{column.name}' has chunks of shape {chunk}, over {MAX_CHUNK_BYTES >> 20} MB each: "
                 "rewrite it with smaller ones"
             )
+        check_filters(column, path)
         if column.shape[0] and not column.id.get_storage_size():
             raise DiffPoseError(f"{path}: '{column.name}' was never written: make the file again")
 

@@ -18,6 +18,7 @@ from data.hdf5.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE, CompactForm
 from data.schema import FIELDS, SCHEMA_VERSION, SPLITS, Field, dataset_name
 from utils.errors import DiffPoseError
 from utils.files import renamed_when_whole
+from utils.hdf5_files import KeptErrorFile
 
 # Format of HDF5 1.10 and later. Its index of a growing dataset's chunks finds one of 400,000 in constant time and
 # little memory; the older B-tree does neither.
@@ -59,48 +60,6 @@ def read_blocks(
     except (OSError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise DiffPoseError(f"{path}: cannot be read ({reason}): delete it and run again") from error
-
-
-class _KeptError:
-    """A file for HDF5 to write to whose writes always seem to succeed; the first error is kept in ``error``.
-
-    HDF5 does not survive a full disk: it tries again while closing, and ends the process. So the failure is noticed by
-    the writer instead, which gives the file up.
-    """
-
-    def __init__(self, path: Path):
-        self._file = path.open("w+b", buffering=0)
-        self.error: OSError | None = None
-        self.seek, self.tell = self._file.seek, self._file.tell
-        self.read, self.readinto = self._file.read, self._file.readinto
-
-    def write(self, data: memoryview) -> int:
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        try:
-            while len(rest) and self.error is None:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            self.error = error
-        return size
-
-    def truncate(self, size: int) -> int:
-        try:
-            self._file.truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-        return size
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-    def check(self) -> None:
-        """Raise the kept error."""
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class ColumnarWriter:
@@ -154,13 +113,13 @@ class ColumnarWriter:
         }
         self._whole = contextlib.ExitStack()
         self._file: h5py.File | None = None
-        self._disk: _KeptError | None = None
+        self._disk: KeptErrorFile | None = None
         self.num_rows: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         try:
             with contextlib.ExitStack() as whole:
-                self._disk = _KeptError(whole.enter_context(renamed_when_whole(self.path, durable=True)))
+                self._disk = KeptErrorFile(whole.enter_context(renamed_when_whole(self.path, durable=True)))
                 self._file = h5py.File(self._disk, "w", libver=_FORMAT_VERSION)
                 whole.push(self._close)
                 self._whole = whole.pop_all()

@@ -1,13 +1,12 @@
 """Reading the published layout, one compound PyTables table per split, through an index of its small columns.
 
 In a table a column cannot be read without passing every row's 128 KiB of heatmaps. So a split is scanned once, and its
-other columns are kept in ``<name>.<split>.index.h5`` beside the file (in the user's cache folder when that one is
+other columns are kept in ``<name>.<split>.index.h5`` beside the file (in a cache folder when that one is
 read-only), in the columnar layout. The index is rebuilt when the file's size or time changes, or when it is damaged.
 """
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from tqdm import tqdm
 
 from data.hdf5.access import check_field, listed, reading, reason
 from data.schema import FIELDS, META_COLUMNS, TRUTH_COLUMN
+from utils.cache import cache_folders
 from utils.errors import DiffPoseError
 from utils.files import renamed_when_whole
+from utils.hdf5_files import new_hdf5
 
 _INDEX_VERSION = 1
 _BLOCK_BYTES = 32 * 2**20
@@ -48,12 +49,11 @@ def check_table(table: h5py.Dataset, dataset: str, path: Path) -> list[str]:
     return [name for name in columns if name != "heatmap"]
 
 
-def index_paths(path: Path, split: str) -> tuple[Path, Path]:
-    """Where a split's index may lie: beside the file, and in the user's cache folder."""
+def index_paths(path: Path, split: str) -> tuple[Path, ...]:
+    """Where a split's index may lie: beside the file, and in the cache folders."""
     name = f"{path.name}.{split}.index.h5"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffpose"
     key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return path.with_name(name), cache / f"{key}-{name}"
+    return path.with_name(name), *(folder / f"{key}-{name}" for folder in cache_folders())
 
 
 def fitting_indexes(path: Path, split: str, dataset: str, columns: list[str], num_rows: int) -> Iterator[Path]:
@@ -82,7 +82,7 @@ def build_index(
         try:
             with (
                 renamed_when_whole(target, unique=True) as partial,
-                h5py.File(partial, "w", libver=("v110", "v110")) as file,
+                new_hdf5(partial, libver=("v110", "v110")) as (file, _),
             ):
                 group = file.create_group(f"dataset/{split}")
                 _copy_columns(table, group, path, columns, show_progress)

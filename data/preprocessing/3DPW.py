@@ -5,6 +5,11 @@
 An interrupted run goes on where it stopped: give the same command again.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
+
 from data.preprocessing.conversion.command import preprocess
 from data.preprocessing.threedpw.source import ThreeDPW
 from models import hrnet

@@ -6,9 +6,12 @@ Exit code 0: nothing wrong was found; 1: something is off, one line each; 2: the
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
 
 from data.hdf5.split_file import SplitFile
 from data.preprocessing.validation.images import check_crop, check_heatmaps, check_projection

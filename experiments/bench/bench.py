@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
+
 from experiments.bench.plain import PlainTrainer, all_metrics
 from experiments.bench.surroundings import dataset, demo, hrnet
 from experiments.bench.timing import medians, medians_apart, peak_mb, serve

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
+
 from data.preprocessing.conversion.command import preprocess
 from data.preprocessing.h36m.names import recording_name
 from data.preprocessing.h36m.source import FRAME_STEP, Human36M, load_recording

@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
+
 from data.hdf5.access import read_rows
 from data.hdf5.columnar import encode_heatmap
 from data.hdf5.compact import AS_PUBLISHED, DEFAULT_MANTISSA_BITS, CompactForm

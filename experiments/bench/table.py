@@ -6,7 +6,10 @@
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
 
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.report import write_text

@@ -2,7 +2,6 @@ import os
 import pickle
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -170,14 +169,14 @@ def test_the_index_goes_to_the_cache_when_the_folder_is_read_only(reference, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     beside, cached = index_paths(reference, "testset")
     assert cached.is_relative_to(tmp_path / "cache")
-    real = h5py.File
+    real = published_table.new_hdf5
 
-    def refusing(name, mode="r", **options):
-        if mode == "w" and Path(name).parent == beside.parent:
+    def refusing(path, **options):
+        if path.parent == beside.parent:
             raise PermissionError(13, "Permission denied")
-        return real(name, mode, **options)
+        return real(path, **options)
 
-    monkeypatch.setattr(published_table.h5py, "File", refusing)
+    monkeypatch.setattr(published_table, "new_hdf5", refusing)
     assert len(PoseDataset(reference, split="test", show_progress=False)) == 6
     assert cached.exists()
     assert not beside.exists()

@@ -20,8 +20,10 @@ import h5py
 import numpy as np
 import torch
 
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 from utils.files import written_in_one_step
+from utils.hdf5_files import check_filters, new_hdf5
 from utils.skeleton import Skeleton
 
 GROUP = "predictions"
@@ -54,7 +56,7 @@ class PredictionWriter:
     def __enter__(self) -> "PredictionWriter":
         with contextlib.ExitStack() as whole:
             partial = whole.enter_context(written_in_one_step(self._path, way_out="choose another folder"))
-            self._file = whole.enter_context(h5py.File(partial, "w"))
+            self._file, self._check_disk = whole.enter_context(new_hdf5(partial))
             self._whole = whole.pop_all()
         group = self._file.create_group(GROUP)
         for key, value in self._attrs.items():
@@ -94,6 +96,7 @@ class PredictionWriter:
                 raise ValueError(f"{name} {values.shape} does not fit {group[name].shape}")
             group[name].resize(start + len(values), axis=0)
             group[name][start:] = values
+        self._check_disk()
 
     def _opened(self) -> h5py.File:
         if self._file is None:
@@ -136,6 +139,9 @@ class PredictionFile:
         except DiffPoseError:
             raise
         except Exception as error:
+            trouble = environment_trouble(error)
+            if trouble:
+                raise DiffPoseError(f"{self._path}: cannot be read ({trouble})") from error
             reason = " ".join(str(error).strip("'\"").split())[:200] or type(error).__name__
             raise DiffPoseError(
                 f"{self._path}: cannot be read ({reason}): the file is damaged, make it again"
@@ -145,8 +151,12 @@ class PredictionFile:
         if not self._path.is_file():
             raise DiffPoseError(f"{self._path}: no such file: eval.py --save_predictions writes one")
         try:
-            return h5py.File(self._path, "r")
+            # Locks fail on some network file systems, and a finished file needs none.
+            return h5py.File(self._path, "r", locking=False)
         except OSError as error:
+            trouble = environment_trouble(error)
+            if trouble:
+                raise DiffPoseError(f"{self._path}: cannot be opened ({trouble})") from error
             raise DiffPoseError(f"{self._path}: not a readable HDF5 file (truncated or of another kind)") from error
 
     def _check_fields(self, group: h5py.Group) -> None:
@@ -184,6 +194,7 @@ class PredictionFile:
         field = group[name]
         if not isinstance(field, h5py.Dataset) or not field.ndim or field.dtype.kind not in "fiu":
             raise DiffPoseError(f"{where} must be an array of numbers")
+        check_filters(field, self._path)
         if field.is_virtual or field.external:
             raise DiffPoseError(f"{where} is stored in another file: store the data in the file itself")
         chunk = np.prod(field.chunks or (1,), dtype=np.float64) * field.dtype.itemsize

@@ -15,6 +15,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # this project's modules before any others
+
 from utils.errors import DiffPoseError, run_script
 from utils.files import written_in_one_step
 
