@@ -38,11 +38,11 @@ def test_plain_metrics_equal_the_fast_ones():
     torch.testing.assert_close(align(flat, target), similarity_align(flat, target), rtol=1e-3, atol=0.05)
 
 
-def test_the_speed_table_of_the_readme_is_that_of_the_committed_measurement():
-    text = (bench.ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_speed_table_in_the_docs_is_that_of_the_committed_measurement():
+    text = (bench.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert "<!-- speed -->" in text
     found = table.read(bench.ROOT / "experiments" / "bench" / "results" / "cpu.json")
-    assert table.with_table(text, found) == text, "run experiments/bench/table.py --into README.md"
+    assert table.with_table(text, found) == text, "run experiments/bench/table.py --into docs/speed.md"
 
 
 def test_table_says_what_was_measured(tmp_path):

@@ -13,7 +13,6 @@ from utils.errors import DiffPoseError
 RESULTS = ROOT / "experiments" / "synthetic" / "results"
 PRECISION = ROOT / "experiments" / "synthetic" / "precision" / "results"
 DOCUMENTS = {
-    ROOT / "README.md": RESULTS,
     ROOT / "experiments" / "README.md": RESULTS,
     ROOT / "docs" / "speed.md": PRECISION,
 }

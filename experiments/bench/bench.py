@@ -2,7 +2,7 @@
 
 Every case has a process of its own, and so has every variant of a step, of sampling, metrics and evaluation; variants
 are timed in turn, A B C A B C .., so that a machine whose speed drifts is fair to all; the median counts. Writes a JSON
-file; experiments/bench/table.py makes the README's table.
+file; experiments/bench/table.py makes the table in docs/speed.md.
 """
 
 import argparse

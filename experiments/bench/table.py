@@ -1,6 +1,6 @@
-"""The speed table of the README, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``.
+"""The speed table of docs/speed.md, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``.
 
-``--into README.md`` puts it between ``<!-- speed -->`` and ``<!-- end of speed -->``.
+``--into docs/speed.md`` puts it between ``<!-- speed -->`` and ``<!-- end of speed -->``.
 """
 
 import argparse
