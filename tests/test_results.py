@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.claims import claims_table
+from experiments.report_table import report_table, with_report
 from experiments.results import effect, read_results, spread
 from experiments.tables import TABLES, csv_of, text_of, with_tables
 from tests.support.helpers import ROOT
@@ -113,3 +114,27 @@ def test_committed_tables_are_those_of_the_committed_results(results):
     experiments = read_results(results)
     assert (results.parent / "tables.md").read_text(encoding="utf-8") == text_of(experiments)
     assert (results.parent / "tables.csv").read_text(encoding="utf-8") == csv_of(experiments)
+
+
+def test_the_readmes_results_are_those_of_the_committed_report():
+    report = json.loads((ROOT / "experiments" / "synthetic" / "quickstart.json").read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_report(text, report_table(report), "quickstart") == text, "run experiments/report_table.py --into again"
+    assert all(result["info"]["source"].startswith("synthetic") for result in report["results"])
+
+
+def test_a_report_becomes_a_table(tmp_path):
+    scores = {"mpjpe": 50.04, "pa_mpjpe": 30.06}
+    result = {
+        "info": {"split": "full"},
+        "num_frames": 7,
+        "num_hypotheses": 9,
+        "averaging": "by action",
+        "rows": {"best": scores},
+        "calibration": {"levels": [0.5, 0.8], "observed": [0.1, 0.25], "error": 0.4},
+    }
+    table = report_table({"results": [result]})
+    assert "| best of 9 (oracle) | 50.0 / 30.1 |" in table
+    assert table.endswith("in 80% of the cases hold it in 25%.")
+    with pytest.raises(DiffPoseError, match="no line '<!-- report: other -->'"):
+        with_report("nothing", table, "other")
