@@ -252,12 +252,12 @@ def test_flags_choose_hypotheses_stride_weights_split_and_precision(script, trai
         "--split",
         "full",
         "--precision",
-        "bfloat16",
+        "tf32",
     )
     assert code == 0, err
     (full,) = report(tmp_path)
     assert (full["num_hypotheses"], full["num_frames"]) == (3, 15)
-    assert (full["info"]["weights"], full["info"]["precision"], full["info"]["stride"]) == ("ema", "bfloat16", 2)
+    assert (full["info"]["weights"], full["info"]["precision"], full["info"]["stride"]) == ("ema", "tf32", 2)
 
 
 def test_published_checkpoint_evaluates(tmp_path, tiny_data):
