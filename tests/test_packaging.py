@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Name of a module where it differs from its distribution's.
 MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "ai-edge-litert": "ai_edge_litert"}
 # Not needed to run: fetched on request, an extra, or built into the packages above.
-OPTIONAL = {"torchvision", "onnxruntime"}
+OPTIONAL = {"torchvision", "onnxruntime", "hdf5plugin"}
 
 
 def pinned():
