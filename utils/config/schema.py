@@ -110,9 +110,7 @@ class ModelConfig(Section):
     diffusion_objective: str = choice(
         "pred_noise", ("pred_noise", "pred_x0", "velocity"), "pred_noise, pred_x0, or velocity for flow matching"
     )
-    start_deviation: float = number(
-        0.0, "pred_x0: distance of x_0 from the output, scaled, to mix x_t in by; 0: not at all"
-    )
+    start_deviation: float = number(0.0, "pred_x0: how far x_0 lies from the output, to mix x_t in; 0: not")
     flow_time: str = choice("uniform", FLOW_TIMES, "velocity: times drawn in training, uniform or logit_normal")
     noise_scale: float = number(1.0, "factor on all noise of sampling: the start's and the steps'")
     timesteps: int = integer(1000, "diffusion steps", minimum=1, maximum=1_000_000)
