@@ -30,6 +30,7 @@ def arguments(tiny, name, *settings):
 def error_line(err):
     """The one line of stderr besides progress bars and warnings."""
     lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "|" not in line]
+    lines = [line for line in lines if not line.startswith("warning: ")]
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     return lines[0]
