@@ -7,8 +7,11 @@ Replaces the text between ``<!-- report: NAME -->`` and ``<!-- end of report -->
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.report import write_text
