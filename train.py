@@ -80,7 +80,7 @@ def resume(trainer: Trainer, folder: Path, *, wanted: bool) -> None:
     """
     processes, found = trainer.processes, None
     if processes.is_main:
-        begun = wanted and folder.is_dir() and training_states(folder)
+        begun = wanted and training_states(folder)
         source = folder if begun else trainer.config.train.resume_from
         found = load_training_state(source) if source else None
     found = processes.broadcast(found)

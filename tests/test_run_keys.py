@@ -28,7 +28,7 @@ def test_start_from(script, tiny, trained, tmp_path):
     source = trained / "model-final.pt"
     arguments = ("--config", tiny, "--seed", "3", "--device", "cpu", "--no_eval", "--do_not_use_wandb")
     settings = ("TRAIN.NUM_STEPS=1", "TRAIN.LR=1e-12", f"TRAIN.START_FROM={source}")
-    code, _, err = script("train", *arguments, "--run_name", "on", "--set", *settings)
+    code, _, err = script("train", *arguments, "--run_name", "on", "--resume", "--set", *settings)  # nothing to resume
     assert code == 0, err
     old, new = (
         torch.load(path, weights_only=True)["model"] for path in (source, tmp_path / "run_on" / "model-final.pt")

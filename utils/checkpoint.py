@@ -136,8 +136,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: str | os.Pat
 
 
 def training_states(folder: str | os.PathLike[str]) -> list[Path]:
-    """The state-<step>.pt files of a run folder, newest first."""
-    found = [(int(match[1]), path) for path in Path(folder).iterdir() if (match := _STATE_NAME.fullmatch(path.name))]
+    """The state-<step>.pt files of a run folder, newest first; none when there is no such folder."""
+    paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    found = [(int(match[1]), path) for path in paths if (match := _STATE_NAME.fullmatch(path.name))]
     return [path for _, path in sorted(found, reverse=True)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from data.synthetic.bones import SEGMENT_BONES
 from data.synthetic.joint_definitions import STANDARD, JointDefinition, draw_definition
 from utils.errors import DiffPoseError
 
@@ -157,20 +158,8 @@ def random_body(rng: np.random.Generator, count: int | None = None) -> Body:
 
 def body_from_joints(joints_mm: np.ndarray, *, name: str = "mocap", girth: float = 1.0) -> Body:
     """A body that fits recorded joints (F, 17, 3), mm: median bone lengths, left and right pooled."""
-    pairs = {
-        "hip": ((0, 1), (0, 4)),
-        "thigh": ((1, 2), (4, 5)),
-        "shank": ((2, 3), (5, 6)),
-        "lumbar": ((0, 7),),
-        "thoracic": ((7, 8),),
-        "neck": ((8, 9),),
-        "head": ((9, 10),),
-        "clavicle": ((8, 11), (8, 14)),
-        "upper_arm": ((11, 12), (14, 15)),
-        "forearm": ((12, 13), (15, 16)),
-    }
     segments = {}
-    for part, bones in pairs.items():
+    for part, bones in SEGMENT_BONES.items():
         lengths = [np.linalg.norm(joints_mm[:, a] - joints_mm[:, b], axis=-1) for a, b in bones]
         segments[part] = float(np.median(np.concatenate(lengths)))
     share = SEGMENT_SHARE["thigh"] + SEGMENT_SHARE["shank"]

@@ -4,8 +4,8 @@ import numpy as np
 
 from utils.skeleton import H36M17
 
-# Bones that share a factor, left and right alike.
-_PAIRS = {
+# The bones of each segment of a body, left and right alike.
+SEGMENT_BONES = {
     "hip": ((0, 1), (0, 4)),
     "thigh": ((1, 2), (4, 5)),
     "shank": ((2, 3), (5, 6)),
@@ -17,7 +17,7 @@ _PAIRS = {
     "upper_arm": ((11, 12), (14, 15)),
     "forearm": ((12, 13), (15, 16)),
 }
-_FACTOR_OF_BONE = {bone: number for number, bones in enumerate(_PAIRS.values()) for bone in bones}
+_FACTOR_OF_BONE = {bone: number for number, bones in enumerate(SEGMENT_BONES.values()) for bone in bones}
 _MOST = 2.5
 MIRRORED = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13)
 """For each joint its partner on the other side."""
@@ -28,7 +28,7 @@ def vary_bones(joints_mm: np.ndarray, spread: float, rng: np.random.Generator) -
 
     Left and right stay equal, and the lowest joint stays at its height.
     """
-    factor = 1.0 + spread * np.clip(rng.standard_normal((len(joints_mm), len(_PAIRS))), -_MOST, _MOST)
+    factor = 1.0 + spread * np.clip(rng.standard_normal((len(joints_mm), len(SEGMENT_BONES))), -_MOST, _MOST)
     result = joints_mm.copy()
     for start, end in H36M17.bones:  # in the order from the root outwards
         bone = joints_mm[:, end] - joints_mm[:, start]
