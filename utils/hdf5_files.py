@@ -6,7 +6,40 @@ from pathlib import Path
 
 import h5py
 
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
+
+MAKE_AGAIN = "the file is damaged or unreadable, copy or make it again"
+HDF5_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)
+"""What h5py raises for damaged files (NotImplementedError is a RuntimeError)."""
+
+
+def reason(error: BaseException) -> str:
+    """An HDF5 error's text as one line of bounded length."""
+    return " ".join(str(error).strip("'\"").split())[:300] or type(error).__name__
+
+
+@contextlib.contextmanager
+def reading(path: Path, what: str, way_out: str = MAKE_AGAIN) -> Iterator[None]:
+    """Turns whatever h5py raises inside into a DiffPoseError: ``<path>: <what> cannot be read (..): <way out>``."""
+    try:
+        yield
+    except DiffPoseError:
+        raise
+    except HDF5_ERRORS as error:
+        trouble = environment_trouble(error)
+        if trouble:
+            raise DiffPoseError(f"{path}: {what} cannot be read ({trouble})") from error
+        raise DiffPoseError(f"{path}: {what} cannot be read ({reason(error)}): {way_out}") from error
 
 
 def check_filters(column: h5py.Dataset, path: Path) -> None:

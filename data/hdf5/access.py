@@ -4,10 +4,9 @@ Links out of the file, virtual and external datasets, variable-length types and 
 so that no file can make a reader open another one or take memory without bound.
 """
 
-import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -16,48 +15,17 @@ import numpy as np
 from data.schema import BUILD_COMMANDS, Field
 from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
-from utils.hdf5_files import check_filters
+from utils.hdf5_files import HDF5_ERRORS, MAKE_AGAIN, check_filters, reading, reason
 
 MAX_ROWS = 20_000_000
 MAX_CHUNK_BYTES = 256 * 2**20
 MAX_STRING_BYTES = 64
-MAKE_AGAIN = "the file is damaged or unreadable, copy or make it again"
-_H5_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    NotImplementedError,
-)
-
-
-def reason(error: BaseException) -> str:
-    """An HDF5 error's text as one line."""
-    return " ".join(str(error).strip("'\"").split()) or type(error).__name__
 
 
 def listed(names: Iterable[object], most: int = 30) -> str:
     """Names out of a file, sorted, as one line of bounded length."""
     texts = sorted(" ".join(str(name).split())[:40] for name in itertools.islice(names, 10 * most))
     return ", ".join(texts[:most] + ["..."] * (len(texts) > most)) or "none"
-
-
-@contextlib.contextmanager
-def reading(path: Path, what: str, way_out: str = MAKE_AGAIN) -> Iterator[None]:
-    """Turns whatever h5py raises inside into a DiffPoseError: ``<path>: <what> cannot be read (..): <way out>``."""
-    try:
-        yield
-    except DiffPoseError:
-        raise
-    except _H5_ERRORS as error:
-        trouble = environment_trouble(error)
-        if trouble:
-            raise DiffPoseError(f"{path}: {what} cannot be read ({trouble})") from error
-        raise DiffPoseError(f"{path}: {what} cannot be read ({reason(error)}): {way_out}") from error
 
 
 def text_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str = "") -> str:
@@ -91,7 +59,7 @@ def open_hdf5(path: Path, dataset: str, *, cache_bytes: int = 0) -> h5py.File:
     try:
         # Locks fail on some network file systems, and a finished file needs none.
         return h5py.File(path, "r", locking=False, rdcc_nbytes=cache_bytes)
-    except _H5_ERRORS as error:
+    except HDF5_ERRORS as error:
         trouble = environment_trouble(error)
         if trouble:
             raise DiffPoseError(f"{path}: cannot be opened ({trouble})") from error

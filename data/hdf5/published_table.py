@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from data.hdf5.access import check_field, listed, reading, reason
+from data.hdf5.access import check_field, listed
 from data.schema import FIELDS, META_COLUMNS, TRUTH_COLUMN
 from utils.cache import cache_folders
 from utils.errors import DiffPoseError
 from utils.files import renamed_when_whole
-from utils.hdf5_files import new_hdf5
+from utils.hdf5_files import new_hdf5, reading, reason
 
 _INDEX_VERSION = 1
 _BLOCK_BYTES = 32 * 2**20

@@ -8,14 +8,12 @@ import h5py
 import numpy as np
 
 from data.hdf5.access import (
-    MAKE_AGAIN,
     check_field,
     check_storage,
     listed,
     member,
     open_hdf5,
     read_rows,
-    reading,
     text_attribute,
 )
 from data.hdf5.published_table import build_index, check_table, fitting_indexes
@@ -31,6 +29,7 @@ from data.schema import (
     dataset_name,
 )
 from utils.errors import DiffPoseError
+from utils.hdf5_files import MAKE_AGAIN, reading
 
 _MAX_CACHE_BYTES = 64 * 2**20
 

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data.ambiguity import HARD_SUBSET_RULE
 from data.hdf5.access import text_attribute
 from data.hdf5.columnar import ColumnarWriter, encode_heatmap
 from data.hdf5.compact import CompactForm
@@ -18,6 +18,7 @@ from data.schema import ACTIONS, SUBJECTS
 from data.synthetic.actions import perform
 from data.synthetic.bodies import subject_body
 from data.synthetic.cameras import CAMERA_NAMES, RowCameras, camera_named, write_cameras
+from data.synthetic.simulated_file import write_simulated
 from data.synthetic.views import EPISODE_FIELD, OCCLUDED_FIELD, draw_scene, simulate_rows
 from utils.errors import DiffPoseError
 
@@ -209,36 +210,28 @@ def build(
     A benchmark with other parameters is replaced, another file only with ``force``. Raises :class:`DiffPoseError` for
     bad numbers and for a place that can't be written.
     """
-    from tqdm import tqdm
-
     path, parameters = Path(path), parameters or BuildParameters()
     if min(parameters.train_rows, parameters.test_rows, workers) < 1 or parameters.seed < 0:
         raise DiffPoseError("--train_rows, --test_rows and --workers must be at least 1, --seed at least 0")
     if not force and existing_parameters(path) == parameters:
         return False
-    attributes = {
-        "source": f"{SOURCE}, seed {parameters.seed}",
-        "detector": "simulated",
-        "units": "gt_3d in mm, camera frame; gt_2d in px",
-        "hard_subset": HARD_SUBSET_RULE,
-        "parameters": parameters.as_json(),
-    }
     tasks = plan_tasks("trainset", parameters.train_rows) + plan_tasks("testset", parameters.test_rows)
-    total = parameters.train_rows + parameters.test_rows
-    with (
-        ColumnarWriter(
-            path,
-            dataset="h36m",
-            attrs=attributes,
-            level=_COMPRESSION_LEVEL,
-            compact=parameters.compact_form,
-            extra_fields=(OCCLUDED_FIELD, EPISODE_FIELD),
-        ) as writer,
-        tqdm(total=total, unit="row", desc="benchmark", disable=not show_progress) as bar,
-    ):
+
+    def blocks(writer: ColumnarWriter) -> Iterator[tuple[str, dict]]:
         write_cameras(writer, [subject for split in ("trainset", "testset") for subject in SUBJECTS["h36m"][split]])
         encoded = ordered_map(partial(_encoded_task, parameters=parameters), tasks, workers=min(workers, len(tasks)))
-        for task, columns in zip(tasks, encoded, strict=True):
-            writer.append(task.split, columns)
-            bar.update(task.rows)
+        return zip((task.split for task in tasks), encoded, strict=True)
+
+    write_simulated(
+        path,
+        blocks,
+        source=f"{SOURCE}, seed {parameters.seed}",
+        attrs={"parameters": parameters.as_json()},
+        total=parameters.train_rows + parameters.test_rows,
+        extra_fields=(OCCLUDED_FIELD, EPISODE_FIELD),
+        level=_COMPRESSION_LEVEL,
+        compact=parameters.compact_form,
+        show_progress=show_progress,
+        title="benchmark",
+    )
     return True

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data.ambiguity import HARD_SUBSET_RULE
 from data.hdf5.access import text_attribute
 from data.hdf5.columnar import ColumnarWriter, encode_heatmap
 from data.hdf5.compact import CompactForm
 from data.preprocessing.conversion.ordered_pool import ordered_map
 from data.synthetic.row_kinds import INDEPENDENT, ROWS_ATTRIBUTE
+from data.synthetic.simulated_file import write_simulated
 from data.synthetic.views import OCCLUDED_FIELD
 from data.synthetic.wide import CAMERA_FIELDS, FAMILY_FIELD, FAMILY_NAMES, WideTask, plan_wide, simulate_wide_task
 from data.synthetic.wide_views import DETECTOR_FIELD
@@ -94,38 +95,32 @@ def build_wide(
     A wide world with other parameters is replaced, another file only with ``force``. Raises :class:`DiffPoseError` for
     bad numbers and for a place that can't be written.
     """
-    from tqdm import tqdm
-
     path = Path(path)
     if min(parameters.rows, parameters.test_rows, workers) < 1 or parameters.seed < 0:
         raise DiffPoseError("--rows, --test_rows and --workers must be at least 1, --seed at least 0")
     if not force and _is_there(path, parameters):
         return False
-    attributes = {
-        "source": f"{WIDE_SOURCE}, seed {parameters.seed}",
-        "detector": "simulated: like the demo's and like HRNet",
-        "units": "gt_3d in mm, camera frame; gt_2d in px",
-        "hard_subset": HARD_SUBSET_RULE,
-        "parameters": parameters.as_json(),
-        ROWS_ATTRIBUTE: INDEPENDENT,
-        FAMILIES_ATTRIBUTE: json.dumps(FAMILY_NAMES),
-    }
     tasks = [task for split, rows in labelled_rows(parameters).items() for task in plan_wide(split, rows)]
-    with (
-        ColumnarWriter(
-            path,
-            dataset="h36m",
-            attrs=attributes,
-            level=_COMPRESSION_LEVEL,
-            compact=parameters.compact_form,
-            extra_fields=(OCCLUDED_FIELD, FAMILY_FIELD, DETECTOR_FIELD, *CAMERA_FIELDS),
-        ) as writer,
-        tqdm(
-            total=parameters.rows + parameters.test_rows, unit="row", desc="wide world", disable=not show_progress
-        ) as bar,
-    ):
+
+    def blocks(_: ColumnarWriter) -> Iterator[tuple[str, dict]]:
         encoded = ordered_map(partial(encoded_task, parameters=parameters), tasks, workers=min(workers, len(tasks)))
-        for task, columns in zip(tasks, encoded, strict=True):
-            writer.append(task.split, columns)
-            bar.update(task.last - task.first)
+        return zip((task.split for task in tasks), encoded, strict=True)
+
+    write_simulated(
+        path,
+        blocks,
+        source=f"{WIDE_SOURCE}, seed {parameters.seed}",
+        attrs={
+            "detector": "simulated: like the demo's and like HRNet",
+            "parameters": parameters.as_json(),
+            ROWS_ATTRIBUTE: INDEPENDENT,
+            FAMILIES_ATTRIBUTE: json.dumps(FAMILY_NAMES),
+        },
+        total=parameters.rows + parameters.test_rows,
+        extra_fields=(OCCLUDED_FIELD, FAMILY_FIELD, DETECTOR_FIELD, *CAMERA_FIELDS),
+        level=_COMPRESSION_LEVEL,
+        compact=parameters.compact_form,
+        show_progress=show_progress,
+        title="wide world",
+    )
     return True

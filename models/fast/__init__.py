@@ -4,8 +4,7 @@ models/build.py puts them in place, and nothing else in models/ knows of them.
 """
 
 from models.fast.layers import use_fast_layers
-from models.fast.packed import PackedNetwork as InferenceNetwork
-from models.fast.step_graph import StepGraph as StepRecording
-from models.fast.step_graph import wants_graph as wants_recording
+from models.fast.packed import InferenceNetwork
+from models.fast.step_graph import StepRecording, wants_recording
 
 __all__ = ["InferenceNetwork", "StepRecording", "use_fast_layers", "wants_recording"]

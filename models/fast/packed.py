@@ -14,7 +14,7 @@ from models.fast.linear import PackedLinear
 from utils.precision import PRECISIONS, float32_products
 
 
-class PackedNetwork(nn.Module):
+class InferenceNetwork(nn.Module):
     """A diffusion model's condition and denoiser for sampling, copied from the weights that it has at this moment.
 
     A condition is given as its share of the denoiser's first layers, (R, 2048).

@@ -21,7 +21,7 @@ WARM_UP_STEPS = 3
 Inputs: TypeAlias = Tensor | CellLists
 
 
-def wants_graph(config: Config, device: torch.device, processes: Processes) -> bool:
+def wants_recording(config: Config, device: torch.device, processes: Processes) -> bool:
     """Whether steps are to be recorded as a CUDA graph. Raises DiffPoseError where that can't be."""
     train = config.train
     if not train.cuda_graph or device.type != "cuda":
@@ -93,7 +93,7 @@ def on_side_stream(work: Callable[[], Tensor]) -> Tensor:
     return result
 
 
-class StepGraph:
+class StepRecording:
     """Calls of ``step(inputs, target_m, draws) -> loss``: the first few as they are, then all from one recording.
 
     ``step`` must do the same on every call and must not read numbers back to the host. All batches must have the same

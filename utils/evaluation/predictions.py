@@ -23,7 +23,7 @@ import torch
 from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 from utils.files import written_in_one_step
-from utils.hdf5_files import check_filters, new_hdf5
+from utils.hdf5_files import check_filters, new_hdf5, reading
 from utils.skeleton import Skeleton
 
 GROUP = "predictions"
@@ -121,7 +121,7 @@ class PredictionFile:
     def __init__(self, path: str | Path, *, skeleton: Skeleton, num_rows: int | None = None):
         self._path = Path(path)
         self._skeleton = skeleton
-        with self._reading(), self._open() as file:
+        with reading(self._path, f"'/{GROUP}'"), self._open() as file:
             if not isinstance(file.get(GROUP), h5py.Group):
                 raise DiffPoseError(f"{self._path}: no group '/{GROUP}': not a file of predictions")
             group = file[GROUP]
@@ -130,22 +130,6 @@ class PredictionFile:
             self.num_hypotheses = int(group["hypotheses"].shape[1])
             self.attrs = {key: _text(value) for key, value in group.attrs.items()}
         self._check_rows(num_rows)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turns whatever h5py raises for a damaged file into one line."""
-        try:
-            yield
-        except DiffPoseError:
-            raise
-        except Exception as error:
-            trouble = environment_trouble(error)
-            if trouble:
-                raise DiffPoseError(f"{self._path}: cannot be read ({trouble})") from error
-            reason = " ".join(str(error).strip("'\"").split())[:200] or type(error).__name__
-            raise DiffPoseError(
-                f"{self._path}: cannot be read ({reason}): the file is damaged, make it again"
-            ) from error
 
     def _open(self) -> h5py.File:
         if not self._path.is_file():
@@ -252,7 +236,7 @@ class PredictionFile:
         """Poses of some frames, root-centred: other projects may centre theirs elsewhere."""
         contiguous = chosen[-1] - chosen[0] + 1 == len(chosen)
         where = slice(chosen[0], chosen[-1] + 1) if contiguous else chosen
-        with self._reading():
+        with reading(self._path, f"'/{GROUP}'"):
             poses = group[name][where].astype(np.float32, copy=False)
         finite = np.isfinite(poses).reshape(len(poses), -1).all(1)
         if not finite.all():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data.ambiguity import HARD_SUBSET_RULE
 from data.hdf5.columnar import ColumnarWriter, encode_heatmap
 from data.preprocessing.conversion.ordered_pool import ordered_map
 from data.preprocessing.motion_capture.plan import PlannedTake
@@ -21,6 +20,7 @@ from data.schema import MOTION_CAPTURE_SOURCE, RECORDINGS_ATTRIBUTE
 from data.synthetic.bodies import Body, body_from_joints
 from data.synthetic.cameras import CAMERAS, Camera, write_cameras
 from data.synthetic.kinematics import rotation
+from data.synthetic.simulated_file import write_simulated
 from data.synthetic.views import OCCLUDED_FIELD, draw_scene, simulate_view
 from utils.errors import DiffPoseError
 
@@ -206,15 +206,9 @@ def write_takes(
     The same takes and seed give the same rows, however many workers there are. ``rig`` is one of :data:`RIGS`; the
     kinds of ``listed`` recordings are kept in the file. Raises DiffPoseError when the file cannot be written.
     """
-    from tqdm import tqdm
-
     # An attribute holds at most 64 KiB: names are cut so that those of all possible subjects fit.
     subjects = {planned.subject: planned.origin.encode()[:40].decode(errors="ignore") for planned, _ in takes}
     attributes = {
-        "source": f"{MOTION_CAPTURE_SOURCE}, seed {seed}",
-        "detector": "simulated",
-        "units": "gt_3d in mm, camera frame; gt_2d in px",
-        "hard_subset": HARD_SUBSET_RULE,
         "subjects": json.dumps(subjects, ensure_ascii=False),
         "parameters": json.dumps({**(parameters or {}), "seed": seed}),
     }
@@ -223,17 +217,19 @@ def write_takes(
     total = (len(CAMERAS) if rig == STUDIO else VIEWS) * sum(len(take.frames) for _, take in takes)
     counter = count(1)
     tasks: Iterable[_Task] = (task for planned, take in takes for task in _tasks(planned, take, seed, rig, counter))
-    with (
-        ColumnarWriter(
-            path, dataset="h36m", attrs=attributes, level=_COMPRESSION_LEVEL, extra_fields=(OCCLUDED_FIELD,)
-        ) as writer,
-        tqdm(total=total, unit="row", desc="simulating", disable=not show_progress) as bar,
-    ):
+
+    def blocks(writer: ColumnarWriter) -> Iterator[tuple[str, dict]]:
         if rig == STUDIO:
             write_cameras(writer, subjects)
-        else:
-            tasks = _with_cameras_kept(tasks, writer)
-        for split, columns in ordered_map(_simulate, tasks, workers=workers):
-            writer.append(split, columns)
-            bar.update(len(columns["action"]))
-        return dict(writer.num_rows)
+        return ordered_map(_simulate, tasks if rig == STUDIO else _with_cameras_kept(tasks, writer), workers=workers)
+
+    return write_simulated(
+        path,
+        blocks,
+        source=f"{MOTION_CAPTURE_SOURCE}, seed {seed}",
+        attrs=attributes,
+        total=total,
+        extra_fields=(OCCLUDED_FIELD,),
+        level=_COMPRESSION_LEVEL,
+        show_progress=show_progress,
+    )

@@ -7,12 +7,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data.hdf5.access import member, reading
+from data.hdf5.access import member
 from data.preprocessing.conversion.crops import joint_boxes
 from data.preprocessing.conversion.frames import Frames, Recording, file_images, require
 from data.schema import SUBJECTS
 from utils.errors import DiffPoseError
-from utils.hdf5_files import check_filters
+from utils.hdf5_files import check_filters, reading
 from utils.input_folders import by_number, data_files
 
 JOINTS = (14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)

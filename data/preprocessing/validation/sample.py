@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from data.ambiguity import is_ambiguous
-from data.hdf5.access import listed, member, open_hdf5, reading, text_attribute
+from data.hdf5.access import listed, member, open_hdf5, text_attribute
 from data.hdf5.compact import AS_PUBLISHED, STORAGE_ATTRIBUTE
 from data.hdf5.split_file import SplitFile
 from data.schema import FIELDS, SPLITS, TRUTH_COLUMN, dataset_name
@@ -16,6 +16,7 @@ from data.synthetic.occlusion import H36M_17_OF_32
 from data.synthetic.row_kinds import INDEPENDENT, ROWS_ATTRIBUTE
 from utils.crops import crop_square
 from utils.errors import DiffPoseError
+from utils.hdf5_files import reading
 from utils.skeleton import HEATMAP_SIZE, MPII_TO_H36M, NUM_HEATMAPS, Skeleton, skeleton_for
 
 _HEATMAP_ROWS = 64

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import build_trainer
-from models.fast.step_graph import WARM_UP_STEPS, HeldDraws, StepGraph, record_cuda, wants_graph
+from models.fast.step_graph import WARM_UP_STEPS, HeldDraws, StepRecording, record_cuda, wants_recording
 from models.trainer import Trainer
 from tests.models.test_trainer import batches, config, equal, run, trainer
 from train import fit
@@ -14,6 +14,8 @@ from utils.cell_lists import CellLists
 from utils.distributed import SINGLE, Processes
 from utils.errors import DiffPoseError
 from utils.randomness import StepDraws
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 def call_again(work):
@@ -24,7 +26,7 @@ def call_again(work):
 
 def graphed(learner):
     """The same trainer, whose steps are recorded."""
-    recorder = partial(StepGraph, record=call_again, warm_up=lambda work: work())
+    recorder = partial(StepRecording, record=call_again, warm_up=lambda work: work())
     recorded = Trainer(learner.model, learner.config, seed=learner.seed, recorder=recorder)
     for group in recorded.optimizer.param_groups:
         group["capturable"] = False  # this is for a GPU alone
@@ -121,14 +123,14 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 def test_graphs_are_for_cuda_and_for_what_they_can_record():
     bf16 = {"CUDA_GRAPH": True, "AMP": True, "AMP_DTYPE": "bfloat16"}
-    assert wants_graph(config(**bf16), CUDA, SINGLE)
-    assert not wants_graph(config(**bf16), CPU, SINGLE)
-    assert not wants_graph(config(**bf16 | {"CUDA_GRAPH": False}), CUDA, SINGLE)
+    assert wants_recording(config(**bf16), CUDA, SINGLE)
+    assert not wants_recording(config(**bf16), CPU, SINGLE)
+    assert not wants_recording(config(**bf16 | {"CUDA_GRAPH": False}), CUDA, SINGLE)
     for change, words in (({"AMP_DTYPE": "auto"}, "bfloat16"), ({"GRADIENT_ACCUMULATE_EVERY": 2}, "ACCUMULATE")):
         with pytest.raises(DiffPoseError, match=f"TRAIN.CUDA_GRAPH: .*{words}"):
-            wants_graph(config(**bf16 | change), CUDA, SINGLE)
+            wants_recording(config(**bf16 | change), CUDA, SINGLE)
     with pytest.raises(DiffPoseError, match="single process"):
-        wants_graph(config(**bf16), CUDA, Processes(rank=0, world_size=2, local_rank=0))
+        wants_recording(config(**bf16), CUDA, Processes(rank=0, world_size=2, local_rank=0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
