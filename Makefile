@@ -53,7 +53,7 @@ demo: $(VENV)/.ready
 	@echo "open output/demo/viewer.html in a browser; pictures: output/demo/*_poses.png"
 
 test: $(VENV)/.ready-test
-	$(TEST) -n 2
+	$(TEST) -n 2 --dist worksteal
 
 soak: $(VENV)/.ready-test
 	$(TEST) -m slow

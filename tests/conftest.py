@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -14,11 +13,13 @@ from data.schema import ACTIONS
 from tests.support.config_keys import BASE
 from tests.support.hdf5_files import make_columns, write_columnar
 from tests.support.helpers import FIXTURES, ROOT
+from tests.support.processes import ForkedScript, Setting, made_once, run_in_fork
 from utils.config import change_config, load_config
 from utils.errors import run_script
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 
+NARROW = ("models.denoiser.HIDDEN", 64)
 SCRIPTS = {"train": train_script, "eval": eval_script}
 TINY = """
 EXTENDS: {root}/diffpose.yaml
@@ -53,6 +54,14 @@ def script(monkeypatch, capsys, keep_signal_handlers):
     return run
 
 
+@pytest.fixture(scope="module")
+def narrow():
+    """Denoisers with 64 hidden channels in place of 1024, where what is tested does not depend on the width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*NARROW)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """A folder with tiny.h5: 30 rows a split, every action twice."""
@@ -67,35 +76,33 @@ def tiny_data(tmp_path_factory):
 
 
 @pytest.fixture
-def tiny(tmp_path, tiny_data):
-    """A configuration file for the tiny data, with its runs in tmp_path."""
+def tiny(tmp_path, tiny_data, monkeypatch):
+    """A configuration file for the tiny data, with its runs in tmp_path; models are narrow."""
+    monkeypatch.setattr(*NARROW)
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY.format(root=ROOT, output=tmp_path, data=tiny_data))
     return path
 
 
+@pytest.fixture
+def trained(trained_once, monkeypatch):
+    """The folder of a finished tiny run, trained and evaluated by the real scripts; models are narrow."""
+    monkeypatch.setattr(*NARROW)
+    return trained_once
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, tiny_data):
-    """The folder of a finished tiny run, made by the real command."""
-    folder = tmp_path_factory.mktemp("trained")
-    path = folder / "tiny.yaml"
-    path.write_text(TINY.format(root=ROOT, output=folder, data=tiny_data))
-    command = [
-        sys.executable,
-        ROOT / "train.py",
-        "--config",
-        path,
-        "--seed",
-        "1",
-        "--run_name",
-        "a",
-        "--do_not_use_wandb",
-        "--device",
-        "cpu",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "best of 5" in result.stdout
+def trained_once(tmp_path_factory, tiny_data):
+    """The same for all test processes."""
+    with made_once(tmp_path_factory, "trained") as (folder, is_first):
+        if is_first:
+            path = folder / "tiny.yaml"
+            path.write_text(TINY.format(root=ROOT, output=folder, data=tiny_data))
+            options = ("--config", path, "--seed", 1, "--run_name", "a", "--do_not_use_wandb", "--device", "cpu")
+            setting = Setting(replaced={"subprocess.run": run_in_fork, NARROW[0]: NARROW[1]})
+            code, out, err = ForkedScript("train.py", *options, logs=folder, setting=setting).wait()
+            assert code == 0, err
+            assert "best of 5" in out
     return folder / "run_a"
 
 

@@ -107,7 +107,7 @@ def test_variant_that_fails_is_named_with_its_reason():
         timing.medians_apart(commands, repeats=1)
 
 
-@pytest.mark.parametrize("case", ["training", "metrics"])
+@pytest.mark.parametrize("case", [pytest.param("training", marks=pytest.mark.slow), "metrics"])
 def test_a_case_is_measured_through_its_own_processes(case):
     found = bench.measure(case, "cpu", 1)
     assert all(value > 0 for value in found["seconds"].values())

@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,7 +10,8 @@ import yaml
 
 import train as train_script
 from models import build_model
-from tests.support.helpers import FIXTURES, ROOT, deterministic_weights
+from tests.support.helpers import FIXTURES, deterministic_weights
+from tests.support.processes import ForkedScript
 from utils.config import load_config
 from utils.ema import Ema
 
@@ -279,21 +278,10 @@ def test_published_checkpoint_evaluates(tmp_path, tiny_data):
         {"step": 700_000, "model": model.state_dict(), "ema": ema, "scaler": {"scale": 65536.0}},
         folder / "model-final.pt",
     )
-    command = [
-        sys.executable,
-        ROOT / "eval.py",
-        "--config",
-        folder / "config.yaml",
-        "--do_not_use_wandb",
-        "--num_hypotheses",
-        "2",
-        "--stride",
-        "1",
-        "--no_pictures",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "keys without effect are ignored" in result.stderr
+    options = ("--do_not_use_wandb", "--num_hypotheses", 2, "--stride", 1, "--no_pictures")
+    code, _, err = ForkedScript("eval.py", "--config", folder / "config.yaml", *options, logs=tmp_path).wait()
+    assert code == 0, err
+    assert "keys without effect are ignored" in err
     assert report(folder)[0]["num_frames"] == 30
 
 

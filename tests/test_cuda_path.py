@@ -17,6 +17,8 @@ from utils.config import change_config, load_config
 from utils.evaluation.frame_scores import score_frames
 from utils.randomness import FrameDraws
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 # A device of no kind that our code knows: like CUDA, it is not the CPU.
 DEVICE = "meta"
 B, H = 4, 6

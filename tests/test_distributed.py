@@ -13,6 +13,7 @@ import torch
 
 from tests.support.distributed_steps import STEPS, outcome
 from tests.support.helpers import ROOT
+from tests.support.processes import run_as_two
 from tests.test_cli import same_numbers
 from tests.test_resume import logged_steps
 from utils.checkpoint import training_states
@@ -39,7 +40,7 @@ def torchrun(*args):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    torchrun("-m", "tests.support.distributed_steps", tmp_path / "two.pt")
+    run_as_two("tests.support.distributed_steps", tmp_path / "two.pt", logs=tmp_path)
     two, one = torch.load(tmp_path / "two.pt", weights_only=True), outcome()
     assert len(one["losses"]) == STEPS
     assert torch.allclose(two["losses"], one["losses"], rtol=0, atol=1e-6)  # float32
@@ -51,18 +52,9 @@ def test_two_processes_train_as_one(tmp_path):
 
 
 def test_evaluation_shared_by_two_processes_gives_the_same_report(trained, tmp_path):
-    result = torchrun(
-        ROOT / "eval.py",
-        "--config",
-        trained / "config.yaml",
-        "--do_not_use_wandb",
-        "--device",
-        "cpu",
-        "--output",
-        tmp_path,
-        "--save_predictions",
-    )
-    assert result.stdout.count("written to") == 1
+    options = ("--config", trained / "config.yaml", "--do_not_use_wandb", "--device", "cpu")
+    out = run_as_two("eval.py", *options, "--output", tmp_path, "--save_predictions", logs=tmp_path)
+    assert out.count("written to") == 1
     ours, theirs = (json.loads((folder / "report.json").read_text())["results"] for folder in (tmp_path, trained))
     same_numbers(ours, theirs, within=0.01)
     for mine, other in zip(ours, theirs, strict=True):
@@ -120,7 +112,8 @@ def begin(tiny, name, *settings):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds the processes through /proc")
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_killed_process_ends_all_with_a_clear_message_and_the_run_goes_on(script, tiny, rank):
+def test_killed_process_ends_all_with_a_clear_message_and_the_run_goes_on(script, tiny, rank, monkeypatch):
+    monkeypatch.setattr("models.denoiser.HIDDEN", 1024)  # as in the processes that torchrun starts
     process, folder = begin(tiny, "k", "TRAIN.SAVE_EVERY=2")
     begun = time.monotonic()
     os.kill(ranks(process.pid)[rank], signal.SIGKILL)

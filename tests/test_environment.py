@@ -40,6 +40,8 @@ SCRIPTS = [
     if '__name__ == "__main__"' in path.read_text() and OURS.search(path.read_text())
 ]
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory, tiny_data):

@@ -10,6 +10,8 @@ from train import fit
 from utils.config import change_config, config_differences, load_config
 from utils.randomness import FrameDraws
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 FOLDER = ROOT / "experiments" / "iccv2023" / "h36m"
 SYNTHETIC = ROOT / "experiments" / "synthetic" / "ablations"
 CONCATENATION = {

@@ -13,7 +13,7 @@ import torch
 
 import train as train_script
 from data.loader import make_loader
-from tests.support.helpers import ROOT
+from tests.support.processes import ForkedScript
 from tests.test_resume import logged_steps, same_weights
 from utils.checkpoint import load_training_state, save_training_state, training_states
 from utils.errors import DiffPoseError
@@ -171,14 +171,13 @@ def children(pid):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds the workers through /proc")
 def test_killed_loader_worker_ends_the_run_in_one_line(script, tiny):
     settings = ("TRAIN.NUM_STEPS=1000000", "WORKERS=2")
-    command = [sys.executable, ROOT / "train.py", *map(str, arguments(tiny, "k", *settings))]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    run = ForkedScript("train.py", *arguments(tiny, "k", *settings), logs=tiny.parent)
     folder, limit = tiny.parent / "run_k", time.monotonic() + PATIENCE_S
     while not (folder.is_dir() and training_states(folder)) and time.monotonic() < limit:
         time.sleep(0.02)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
-    _, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 2, err
+    os.kill(children(run.pid)[0], signal.SIGKILL)
+    code, _, err = run.wait(PATIENCE_S)
+    assert code == 2, err
     assert "a process that loads data ended" in error_line(err)
     saved = int(training_states(folder)[0].stem.rpartition("-")[2])
     code, out, err = script("train", *arguments(tiny, "k", f"TRAIN.NUM_STEPS={saved + 1}"), "--resume")

@@ -10,6 +10,8 @@ from models.flow import FlowMatching
 from tests.support.config_keys import CONCAT, covers
 from utils.errors import DiffPoseError
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @covers("DATASET.DATASET", "DATASET.NUM_JOINTS", "DATASET.COND_JOINTS", "DATASET.DATA_FORMAT")
 def test_dataset(make):

@@ -6,15 +6,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from tests.support.helpers import ROOT
+from tests.support.processes import ForkedScript
 from utils.randomness import generator_states, restore_generators
 from utils.stop_signal import StopSignal
 
@@ -62,12 +60,10 @@ def stopped_while_saving(process, folder, delay):
     if not any(folder.glob("*.partial")):
         return False
     time.sleep(delay)
-    process.send_signal(signal.SIGSTOP)
-    with contextlib.suppress(ChildProcessError):  # it has ended
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    process.stop()
     if any(folder.glob("*.partial")):
         return True
-    process.send_signal(signal.SIGCONT)
+    os.kill(process.pid, signal.SIGCONT)
     return False
 
 
@@ -88,27 +84,25 @@ def kill_somewhere(process, folder, moment, while_saving, after_saving):
             break
         time.sleep(0.002)
     process.kill()
-    process.wait()
-    return process.returncode == -signal.SIGKILL
+    return process.wait()[0] == -signal.SIGKILL
 
 
 def check_killed_run(script, tiny, kills):
     code, _, err = script("train", *arguments(tiny, "whole", kills))
     assert code == 0, err
     folder, moment, half_written = tiny.parent / "run_killed", random.Random(kills), 0
-    command = [sys.executable, ROOT / "train.py", "--resume", *arguments(tiny, "killed", kills)]
+    args = ("--resume", *arguments(tiny, "killed", kills))
     for kill in range(kills):
-        with (tiny.parent / "err.txt").open("w") as err:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err)
-            killed = kill_somewhere(process, folder, moment, kill % 3 == 1, after_saving=kill == kills - 1)
-            assert killed, "it ended before it was killed"
+        process = ForkedScript("train.py", *args, logs=tiny.parent)
+        killed = kill_somewhere(process, folder, moment, kill % 3 == 1, after_saving=kill == kills - 1)
+        assert killed, "it ended before it was killed"
         half_written += any(folder.glob("*.partial"))
         for model in folder.glob("model-*.pt"):
             model.unlink()  # they are many and large
-    last = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert last.returncode == 0, last.stderr
-    assert "resumed" in last.stdout
-    assert "Traceback" not in last.stderr
+    code, out, err = ForkedScript("train.py", *args, logs=tiny.parent).wait()
+    assert code == 0, err
+    assert "resumed" in out
+    assert "Traceback" not in err
     assert half_written, "no kill fell into a checkpoint's writing"
     same_weights(folder, tiny.parent / "run_whole")
     assert logged_steps(folder) == logged_steps(tiny.parent / "run_whole")

@@ -1,11 +1,13 @@
 """The sweep runner and the table maker, on tiny runs."""
 
 import json
+import subprocess
 import sys
 
 import pytest
 
 from experiments import sweep, tables
+from tests.support.processes import ForkedScript, Setting
 from utils.errors import run_script
 
 
@@ -23,6 +25,20 @@ def command(monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def forked(monkeypatch, tmp_path):
+    """The sweep's commands are forked: they cost no imports."""
+
+    def run(arguments, *, stdout, stderr, env, check):
+        script, *rest = arguments[1:]
+        code, out, err = ForkedScript(script, *rest, logs=tmp_path, setting=Setting(environment=env)).wait()
+        stdout.write((out + err).encode())
+        return subprocess.CompletedProcess(arguments, code)
+
+    monkeypatch.setattr(sweep.subprocess, "run", run)
+
+
+@pytest.mark.usefixtures("forked")
 def test_runs_are_filed_once_and_made_into_tables(command, tiny, tmp_path):
     results = tmp_path / "results"
     args = ("--configs", tiny, "--seeds", 1, 2, "--results", results, "--devices", "cpu", "--set", "TRAIN.NUM_STEPS=2")

@@ -1,20 +1,14 @@
 """Raw data sets and the detector's weights for the tests of preprocessing, made once."""
 
-import multiprocessing
-import os
-import resource
-import runpy
-import sys
-import threading
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from tests.support.helpers import ROOT
+from tests.support.processes import ForkedScript, Setting
 from tests.support.raw_data import add_3dhp, add_3dpw, add_h36m, save_weights, touch_h36m
 
 CAM = "54138969"
+# Fewer channels and blocks: what the scripts do with heatmaps does not depend on the detector's size, the time does.
+SMALL_HRNET = {"models.hrnet.network.WIDTHS": (8, 16, 32, 64), "models.hrnet.network._BLOCKS_PER_BRANCH": 1}
 # Raw stem -> frames; the list's subjects have both takes of the actions whose raw numbers are odd ones.
 H36M = {
     "S1": {f"Walking 1.{CAM}": 9, f"TakingPhoto.{CAM}": 4},
@@ -63,7 +57,10 @@ HARD_LINES = [
 def raw(tmp_path_factory):
     """A folder with weights.pt and the raw data sets h36m, 3dhp and 3dpw; .h36m and so on hold what was written."""
     folder = tmp_path_factory.mktemp("raw")
-    save_weights(folder / "weights.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL_HRNET.items():
+            patch.setattr(name, value)
+        save_weights(folder / "weights.pt")
     written = {"folder": folder, "h36m": {}, "3dhp": {}, "3dpw": {}}
     for subject, stems in H36M.items():
         for stem, frames in stems.items():
@@ -79,54 +76,24 @@ def raw(tmp_path_factory):
     return written
 
 
-def _child(script: str, arguments: list[str], log: str, file_limit: int | None) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    import torch
-
-    torch.set_num_threads(1)
-    if file_limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    sys.argv = [script, *arguments]
-    runpy.run_path(script, run_name="__main__")
-
-
-class ScriptRun:
-    """A preprocessing script in a process of its own, forked from one that has imported everything."""
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["models.hrnet", "data.preprocessing.conversion.command", "data.preprocessing.h36m.source"]
-    )
-
-    def __init__(self, name: str, arguments: list, log: Path, file_limit: int | None = None):
-        self._log = log
-        arguments = [str(argument) for argument in arguments]
-        self.process = self.context.Process(
-            target=_child, args=(str(ROOT / "data" / "preprocessing" / f"{name}.py"), arguments, str(log), file_limit)
-        )
-        self.process.start()
-
-    def wait(self) -> tuple[int, str]:
-        """(exit code, output); a process that hangs is ended, and fails the test."""
-        watchdog = threading.Timer(120, self.process.kill)
-        watchdog.start()
-        self.process.join()
-        watchdog.cancel()
-        return self.process.exitcode, self._log.read_text()
-
-
 @pytest.fixture(scope="session")
 def preprocess(raw, tmp_path_factory):
-    """preprocess('H36M', output_dir, *arguments, wait=True) runs the real script on the raw data."""
+    """preprocess('H36M', output_dir, *arguments, wait=True) runs the real script on the raw data.
+
+    It returns the exit code and the output, or without ``wait`` the :class:`ForkedScript`.
+    """
     logs = tmp_path_factory.mktemp("logs")
 
-    def run(name, output, *arguments, wait=True, file_limit=None):
+    def run(name, output, *arguments, wait=True, file_limit=None, folder=None):
         data = raw["folder"] / name.lower()
         given = ["--input_dir", data, "--output_dir", output, "--weights", raw["folder"] / "weights.pt"]
-        run = ScriptRun(name, [*given, "--device", "cpu", *arguments], logs / f"{name}.log", file_limit)
-        return run.wait() if wait else run
+        script = f"data/preprocessing/{name}.py"
+        setting = Setting(file_limit=file_limit, folder=folder, replaced=SMALL_HRNET)
+        run = ForkedScript(script, *given, "--device", "cpu", *arguments, logs=logs, setting=setting)
+        if not wait:
+            return run
+        code, out, err = run.wait()
+        return code, out + err
 
     return run
 

@@ -49,7 +49,7 @@ def test_recorded_proportions_lie_inside_the_range(bodies, joints):
     rng = np.random.default_rng(0)
     for body in bodies:
         if 1740 < body.stature < 1860:
-            pose = body.redefine(perform("Waiting", 0, body, 1, rng)) if len(measured["trunk"]) < 250 else None
+            pose = body.redefine(perform("Waiting", 0, body, 1, rng)) if len(measured["trunk"]) < 120 else None
             if pose is None:
                 break
             measured["trunk"].append(length(pose, 0, 7) + length(pose, 7, 8))

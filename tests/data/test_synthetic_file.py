@@ -35,7 +35,7 @@ ROWS = {"trainset": 75, "testset": 720}
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "benchmark.h5"
-    assert build(path, BuildParameters(ROWS["trainset"], ROWS["testset"]), show_progress=False)
+    assert build(path, BuildParameters(ROWS["trainset"], ROWS["testset"]), workers=1, show_progress=False)
     return path
 
 

@@ -168,14 +168,14 @@ def test_a_given_box_wins_over_a_larger_neighbour(angle):
 
 @pytest.fixture(scope="module")
 def upright(fetched):
-    """Every 20th frame of the demo video with its people and poses."""
-    return Upright(PoseEstimator.load(num_hypotheses=60, detector="embedded", device="cpu"), every=20)
+    """Every 40th frame of the demo video with its people and poses."""
+    return Upright(PoseEstimator.load(num_hypotheses=60, detector="embedded", device="cpu"), every=40)
 
 
 @pytest.mark.parametrize("degrees", ANGLES)
 def test_the_demo_video_turned(upright, degrees):
     result = compare_turned(upright, degrees)
-    assert result["people"] >= 13
+    assert result["people"] >= 6
     assert result["found"] >= 0.97
     assert result["cells"] < 2
     assert result["consensus_mm"] < 40
@@ -183,12 +183,12 @@ def test_the_demo_video_turned(upright, degrees):
 
 def test_given_boxes(upright):
     wanted, found = compare_boxes(upright, 90)
-    assert found == wanted >= 13
+    assert found == wanted >= 6
 
 
 def test_a_box_around_one_of_two_who_overlap(upright):
-    image = upright.frames[6][1]
-    (person, *_), _, _ = upright.people[6]
+    image = upright.frames[3][1]
+    (person, *_), _, _ = upright.people[3]
     scene = background(upright.frames)
     piece, mask = cut_person(image, scene, person)
     left, top = (int(value) for value in person.square.upright().corner)
@@ -209,8 +209,8 @@ def test_a_box_around_one_of_two_who_overlap(upright):
 def test_the_small_are_left_out_by_name_and_the_large_stay(upright):
     import cv2
 
-    image = upright.frames[6][1]
-    (person, *_), _, _ = upright.people[6]
+    image = upright.frames[3][1]
+    (person, *_), _, _ = upright.people[3]
     crop = cut_out(image, person.square._replace(angle=0.0), 200)
     detector = EmbeddedDetector(threads=1)
     canvas = np.full((220, 300, 3), 120, np.uint8)

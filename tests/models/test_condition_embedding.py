@@ -95,12 +95,13 @@ def test_fast_equals_plain(heatmaps, pos_emb, norm_method, options):
 @pytest.mark.parametrize("pos_emb", ["channel", "sin", "linear"])
 @pytest.mark.parametrize("scaled", [True, False])
 def test_full_heatmap_equals_all_cells_as_candidates(heatmaps, pos_emb, scaled):
+    heatmaps = heatmaps[:1]
     module = deterministic_weights(
         HeatmapEmbedding(condition_dim=8, pos_emb=pos_emb, layers=1, scale_by_likelihood=scaled)
     )
     axis = torch.linspace(-1, 1, 64)
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-    positions = torch.stack([columns, rows], dim=-1).view(1, 1, 1, 4096, 2).expand(2, 1, 16, -1, -1)
+    positions = torch.stack([columns, rows], dim=-1).view(1, 1, 1, 4096, 2).expand(1, 1, 16, -1, -1)
     likelihood = heatmaps.clamp(min=0).flatten(2)[:, None]
     plain = plain_condition(module, positions, likelihood, pos_emb=pos_emb, scaled=scaled, per_joint=False)
     fast = module(WholeHeatmaps(heatmaps))

@@ -14,6 +14,8 @@ from utils.config import parse_config
 from utils.errors import DiffPoseError
 from utils.randomness import FrameDraws
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 HYPOTHESES, FRAMES, SAMPLES = 3, [5, 6], 4
 MAPS = torch.rand(2, 16, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
 CASES = {

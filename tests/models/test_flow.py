@@ -15,6 +15,8 @@ from utils.config import Config, change_config, parse_config
 from utils.errors import DiffPoseError
 from utils.randomness import FrameDraws, StepDraws
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @functools.cache
 def flow(**model):

@@ -11,6 +11,8 @@ from tests.support.helpers import deterministic_weights
 from utils.config import Config, parse_config
 from utils.randomness import FrameDraws
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 HYPOTHESES = 7
 # Whose weights a sampler calls: the model's own plain layers, or those that build_sampler puts in their place.
 NETWORKS = {"plain": lambda model: None, "fast": lambda model: InferenceNetwork(model, "float32")}

@@ -13,6 +13,8 @@ from tests.support.helpers import deterministic_weights
 from utils.config import Config, change_config, parse_config
 from utils.randomness import FrameDraws
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @functools.cache
 def diffusion(timesteps=25):

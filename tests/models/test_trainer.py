@@ -15,6 +15,8 @@ from utils.config import parse_config
 from utils.errors import DiffPoseError
 from utils.randomness import seed_of
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 MODEL = {
     "CONDITION_TYPE": "embedded_poseformer",
     "CONDITION_DIM": 8,

@@ -1,4 +1,4 @@
-"""A short training by however many processes torchrun started: ``torchrun .. -m tests.support.distributed_steps OUT``.
+"""A short training by however many processes were started: ``torchrun .. -m tests.support.distributed_steps OUT``.
 
 Process 0 writes what came of it to OUT: weights after float64 steps, and the first gradients in float32.
 """
@@ -17,7 +17,7 @@ from utils.distributed import SINGLE, Processes
 from utils.randomness import seed_of
 
 BATCH = 8
-STEPS = 50
+STEPS = 12
 MODEL = {
     "CONDITION_TYPE": "embedded_poseformer",
     "CONDITION_DIM": 2,

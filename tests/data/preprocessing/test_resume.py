@@ -91,13 +91,13 @@ def test_an_interruption_keeps_finished_recordings_and_says_so(preprocess, whole
         while not list(parts.glob("*.h5")) and run.process.is_alive():
             time.sleep(0.001)
         os.kill(run.process.pid, signal.SIGINT)
-        code, log = run.wait()
+        code, out, err = run.wait()
         if code:
             break
         (tmp_path / expected.name).unlink()
     assert code == 130
-    assert "interrupted" in log
-    assert "Traceback" not in log
+    assert "interrupted" in err
+    assert "Traceback" not in out + err
     kept = unfinished(tmp_path)
     assert 1 <= len(kept) < 4
     assert not list(tmp_path.rglob("*.partial"))

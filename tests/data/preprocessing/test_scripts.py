@@ -1,8 +1,5 @@
 """The preprocessing scripts on small raw data sets in the true formats, from the command line to our reader."""
 
-import subprocess
-import sys
-
 import h5py
 import numpy as np
 import pytest
@@ -15,8 +12,6 @@ from data.preprocessing.threedhp.source import JOINTS as HP_JOINTS
 from data.schema import FIELDS
 from tests.data.conftest import CAM, HARD_LINES
 from tests.support.hdf5_files import attributes
-from tests.support.helpers import ROOT
-from tests.support.raw_data import script_environment
 
 # What the rows of the test split should be called, in order; the raw take numbers are those of conftest.py.
 TEST_ROWS = [
@@ -143,44 +138,19 @@ def test_every_line_of_the_hard_list_matches_by_meaning(finished):
     assert len(PoseDataset(path, split="test", hard_only=True)) == len(HARD_LINES)
 
 
-def test_the_command_as_documented_with_weights_options_and_limit(raw, tmp_path, finished):
+def test_the_command_as_documented_with_weights_options_and_limit(preprocess, tmp_path, finished):
     """A process of its own, from another folder; the original weights' name; trial run; another storage."""
-    command = [
-        sys.executable,
-        ROOT / "data/preprocessing/H36M.py",
-        "--input_dir",
-        raw["folder"] / "h36m",
-        "--output_dir",
-        "out",
-        "--use_orig_hrnet",
-        "--weights",
-        raw["folder"] / "weights.pt",
-        "--subjects",
-        "S1",
-        "--limit",
-        "1",
-        "--device",
-        "cpu",
-        "--compression",
-        "gzip-4",
-        "--batch_size",
-        "1",
-        "--workers",
-        "3",
-        "--precision",
-        "bfloat16",
-    ]
-    options = {"cwd": tmp_path, "env": script_environment(), "capture_output": True, "text": True, "check": False}
-    run = subprocess.run(command, **options)
-    assert run.returncode == 0, run.stderr
+    options = ("--use_orig_hrnet", "--subjects", "S1", "--compression", "gzip-4", "--precision", "bfloat16")
+    options = (*options, "--batch_size", 1, "--workers", 3, "--limit")
+    code, log = preprocess("H36M", "out", *options, 1, folder=tmp_path)
+    assert code == 0, log
     path = tmp_path / "out" / "H36M_dataset_orig_hrnet.h5"
     ours, full = columns(path, "trainset"), columns(finished("H36M")[0], "trainset")
     assert names(ours, "action", "frame_orig") == [("Photo", 3), ("Walking", 3)]
     np.testing.assert_allclose(ours["heatmap"].astype(float), full["heatmap"][:2].astype(float), atol=0.1)
     with h5py.File(path, locking=False) as file:
         assert file["dataset/trainset/heatmap"].compression == "gzip"
-    again = subprocess.run(command, **options)
-    assert "nothing to do" in again.stdout
-    other = subprocess.run([*command, "--limit", "2"], **options)
-    assert other.returncode == 2
-    assert "made with other settings" in other.stderr
+    assert "nothing to do" in preprocess("H36M", "out", *options, 1, folder=tmp_path)[1]
+    code, log = preprocess("H36M", "out", *options, 2, folder=tmp_path)
+    assert code == 2
+    assert "made with other settings" in log

@@ -82,7 +82,8 @@ def test_fusing_changes_rounding_only(model, state, images, monkeypatch, way):
     fused.load_state_dict(state)
     fused = fuse_convolutions(fused.eval()).to(memory_format=torch.channels_last)
     assert not any(isinstance(module, nn.BatchNorm2d | nn.Conv2d) for module in fused.modules())
-    batch = torch.from_numpy(images - 0.5).permute(0, 3, 1, 2)
+    size = 255 if way == "fused" else 127  # tiles are for large maps
+    batch = torch.from_numpy(images[:, :size, :size] - 0.5).permute(0, 3, 1, 2)
     with torch.inference_mode():
         expected = model(batch)
         heatmaps = fused(batch)

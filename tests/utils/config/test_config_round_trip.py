@@ -117,7 +117,7 @@ def override_values(draw):
     return draw(st.sampled_from(BASES)) | values
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(override_values(), st.booleans())
 def test_dump_loads_back_to_an_equal_config(tmp_path_factory, values, comments):
     mapping: dict = {}
