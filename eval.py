@@ -127,12 +127,12 @@ def with_pictures(batches: Iterable[dict], dataset: PoseDataset, samples: list[P
     for batch in batches:
         for i, row in enumerate(np.asarray(batch["row"]).tolist()):
             if row in titles:
-                poses = [
+                hypotheses, truth = (
                     np.asarray(batch[key][i].cpu() if hasattr(batch[key], "cpu") else batch[key][i])
                     for key in ("hypotheses_mm", "gt_mm")
-                ]
+                )
                 heatmap = batch["heatmap"][i].float().numpy() if "heatmap" in batch else None
-                samples.append(PictureSample(titles[row], *poses, heatmap))
+                samples.append(PictureSample(titles[row], hypotheses, truth, heatmap))
         yield batch
 
 

@@ -32,7 +32,7 @@ def heatmap_spread(heatmaps: np.ndarray) -> np.ndarray:
 
 def is_ambiguous(heatmaps: np.ndarray, *, limit: float = AMBIGUOUS_STD) -> np.ndarray:
     """Whether each row of heatmaps (N, J, H, W) belongs to the hard subset: (N,) bool."""
-    return (heatmap_spread(heatmaps) > limit).any(axis=1)
+    return np.asarray((heatmap_spread(heatmaps) > limit).any(axis=1))
 
 
 def _fit(maps: np.ndarray) -> np.ndarray:

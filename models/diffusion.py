@@ -188,8 +188,8 @@ class GaussianDiffusion(nn.Module):
         published buffers are taken, so that the published chain keeps its numbers to the last bit.
         """
         if s == t - 1:
-            coefficients = self.posterior_mean_coef1[t], self.posterior_mean_coef2[t], self.posterior_deviation(t)
-            return tuple(map(float, coefficients))
+            deviation = float(self.posterior_deviation(t))
+            return float(self.posterior_mean_coef1[t]), float(self.posterior_mean_coef2[t]), deviation
         if s < 0:
             return 1.0, 0.0, 0.0
         abar_t, abar_s = float(self.alphas_cumprod[t]), float(self.alphas_cumprod[s])

@@ -165,7 +165,7 @@ class HeatmapSampler:
     def _normalisation(self, xy: Tensor) -> tuple[Tensor, Tensor]:
         """Center and scale of positions (B, H, J, S, 2); statistics pool over all H hypotheses of an item."""
         if self.norm_method == "mean_std":
-            pooled = (1, 2, 3)
+            pooled: tuple[int, ...] = (1, 2, 3)
         elif self.norm_method == "mean_std_per_sample":
             pooled = (1, 2)
         else:

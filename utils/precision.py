@@ -1,4 +1,9 @@
-"""Arithmetic by the name that users give it (TEST.PRECISION, --precision), and what this processor can do of it."""
+"""Arithmetic by the name that users give it (TEST.PRECISION, --precision), and what this processor can do of it.
+
+For evaluation, `build_sampler` of models/build.py hands the name to models/fast/packed.py, which computes the condition
+and the denoiser with copies of their weights in PRECISIONS[name]. Candidates, the chain and poses stay in float32.
+Training has TRAIN.AMP_DTYPE instead (`Trainer.autocast` in models/trainer.py).
+"""
 
 import contextlib
 import sys

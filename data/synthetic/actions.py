@@ -1,6 +1,7 @@
 """The fifteen actions of Human3.6M as motions, each in two subactions."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def phoning(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
     if variant:
         legs = str(rng.choice(["square", "crossed", "stretched"]))
         postures.sit_on_chair(motion, rng, time, legs=legs, recline=between(rng, time, 0, 14))
-        rest = (hands.hand_on_thigh, hands.hand_on_thigh, hands.talk_with)
+        rest: tuple[Callable, ...] = (hands.hand_on_thigh, hands.hand_on_thigh, hands.talk_with)
     else:
         postures.stand(motion, rng, time, turning=70.0, stagger=110.0)
         rest = (hands.hand_in_pocket, hands.hand_on_hip, hands.talk_with, hands.hang)
@@ -118,7 +119,7 @@ def sitting(motion: Motion, rng: np.random.Generator, time: np.ndarray, variant:
     """Sits on a chair; the hands lie on the thighs, in the lap or crossed. Variant 1 leans back."""
     legs = rng.choice(["crossed", "stretched"]) if variant else rng.choice(["square", "tucked", "wide"])
     postures.sit_on_chair(motion, rng, time, legs=str(legs), recline=between(rng, time, 6, 22) if variant else -3.0)
-    on_thighs = [lambda side=side: hands.hand_on_thigh(motion, rng, time, side) for side in SIDES]
+    on_thighs = [partial(hands.hand_on_thigh, motion, rng, time, side) for side in SIDES]
     hands.alternate(
         motion,
         rng,

@@ -1,6 +1,7 @@
 """What the arms do: places for the hands on or around the body, and gestures between them."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -36,10 +37,15 @@ def mix(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray
 
 
 def alternate(
-    motion: Motion, rng: np.random.Generator, time: np.ndarray, places: list[Callable[[], None]], *, every: float = 1.2
+    motion: Motion,
+    rng: np.random.Generator,
+    time: np.ndarray,
+    places: list[Callable[[], object]],
+    *,
+    every: float = 1.2,
 ) -> None:
     """The arms move from one of several places to another. Each of ``places`` sets arms of the motion."""
-    angles = {side: [] for side in SIDES}
+    angles: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
     for place in places:
         place()
         for side in SIDES:
@@ -53,7 +59,7 @@ def rest_hand(
     motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str, places: tuple[Callable, ...]
 ) -> None:
     """One hand that has nothing to do goes from one of ``places`` (functions of this module) to another."""
-    alternate(motion, rng, time, [lambda place=place: place(motion, rng, time, side) for place in places])
+    alternate(motion, rng, time, [partial(place, motion, rng, time, side) for place in places])
 
 
 def hang(motion: Motion, rng: np.random.Generator, time: np.ndarray, side: str) -> None:

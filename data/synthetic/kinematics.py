@@ -6,6 +6,8 @@ are degrees. Torso joints turn by (flexion, side bend, twist): positive is forwa
 A leg is (flexion, abduction, rotation, knee): rotation is positive outwards. Left and right are mirror images.
 """
 
+from functools import reduce
+
 import numpy as np
 
 from data.synthetic.bodies import Body
@@ -153,13 +155,8 @@ class Motion:
 
     def frame_of(self, part: str) -> np.ndarray:
         """Rotation (frames, 3, 3) of pelvis, lumbar, chest, neck or head in the world."""
-        result = None
-        for name, limits in TORSO_LIMITS.items():
-            own = torso_rotation(clip_angles(self.torso[name], limits))
-            result = own if result is None else result @ own
-            if name == part:
-                break
-        return result
+        chain = list(TORSO_LIMITS)[: list(TORSO_LIMITS).index(part) + 1]
+        return reduce(np.matmul, (torso_rotation(clip_angles(self.torso[name], TORSO_LIMITS[name])) for name in chain))
 
     def trunk_points(self) -> dict[str, np.ndarray]:
         """Positions (frames, 3) in mm of hips, spine, thorax, nose, head and shoulders."""

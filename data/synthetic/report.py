@@ -51,14 +51,14 @@ def measure(path: str | Path) -> dict:
             group = file["dataset"][split]
             poses[split] = group["gt_3d"][:]
             occluded = group["occluded"][:]
-            above, spread = [], []
+            masses, spreads = [], []
             for start in range(0, len(occluded), _ROWS_AT_ONCE):
                 rows = slice(start, start + _ROWS_AT_ONCE)
                 maps = group["heatmap"][rows]
                 cells = true_cells({"gt_2d_image_coords": group["gt_2d_image_coords"][rows]})
-                above.append(mass_above_truth(maps, cells))
-                spread.append(heatmap_spread(maps))
-            above, spread = np.concatenate(above), np.concatenate(spread)
+                masses.append(mass_above_truth(maps, cells))
+                spreads.append(heatmap_spread(maps))
+            above, spread = np.concatenate(masses), np.concatenate(spreads)
             hidden = occluded > 0
             result[split] = {
                 "rows": len(occluded),

@@ -83,8 +83,8 @@ def run_plain(folder: Path, weights: Path, output: Path) -> None:
     """One image after the other: decode, crop, normalise, scale, detect, write."""
     model = load_hrnet(weights)
     stem = folder / SUBJECT
-    paths = [stem / "Poses_D2_Positions" / f"{STEM}.cdf", stem / "Poses_D3_Positions_mono" / f"{STEM}.cdf"]
-    frames = load_recording(recording_name(SUBJECT, STEM, STEM), *paths, stem / "Videos" / f"{STEM}.mp4")
+    path_2d, path_3d = (stem / name / f"{STEM}.cdf" for name in ("Poses_D2_Positions", "Poses_D3_Positions_mono"))
+    frames = load_recording(recording_name(SUBJECT, STEM, STEM), path_2d, path_3d, stem / "Videos" / f"{STEM}.mp4")
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
     video = cv2.VideoCapture(str(stem / "Videos" / f"{STEM}.mp4"))
     with h5py.File(output, "w") as file:

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -113,7 +114,7 @@ def storage(maps: np.ndarray, forms: dict[str, CompactForm]) -> dict[str, dict[s
         AS_PUBLISHED: lambda values: encode_heatmap(values, level=LEVEL),
     }
     for name, form in forms.items():
-        encoders[name] = lambda values, form=form: encode_heatmap(values, level=LEVEL, compact=form)
+        encoders[name] = partial(encode_heatmap, level=LEVEL, compact=form)
     rows, encode_ms = encode_all(maps, encoders)
     decode_ms = decode_all(rows, maps.shape[1:])
     found = {}

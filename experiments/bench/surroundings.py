@@ -5,6 +5,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -96,7 +97,7 @@ def hrnet(device: torch.device, repeats: int) -> dict:
         copy = HRNet()
         copy.load_state_dict(state)
         detector = Detector(copy, device=device, precision=precision)
-        variants[precision] = lambda detector=detector: detector(images)
+        variants[precision] = partial(detector.__call__, images)
     seconds = medians(variants, device, repeats=repeats)
     return {"seconds": {name: value / IMAGES for name, value in seconds.items()}, "images": IMAGES}
 

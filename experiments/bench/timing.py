@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,8 +62,10 @@ def medians_apart(
     times: dict[str, list[float]] = {name: [] for name in commands}
     peaks: dict[str, float] = {}
     with tempfile.TemporaryFile("w+") as errors:
-        start = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True, "cwd": cwd}
-        processes = {name: subprocess.Popen(command, **start) for name, command in commands.items()}
+        start = partial(
+            subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=cwd
+        )
+        processes = {name: start(command) for name, command in commands.items()}
 
         def ask(name: str) -> None:
             process = processes[name]

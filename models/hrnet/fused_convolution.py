@@ -68,8 +68,8 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor, geometry: tuple, add: Tenso
     if add is None:
         after = "relu" if relu else "none"
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *geometry, after, [], "")
-    after = "add", 1.0, "relu" if relu else None, [], None
-    return torch.ops.mkldnn._convolution_pointwise_.binary(add, x, weight, bias, *geometry, *after)
+    added: tuple = ("add", 1.0, "relu" if relu else None, [], None)
+    return torch.ops.mkldnn._convolution_pointwise_.binary(add, x, weight, bias, *geometry, *added)
 
 
 @lru_cache

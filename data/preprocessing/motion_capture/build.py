@@ -151,7 +151,7 @@ def _simulate(task: _Task) -> tuple[str, dict]:
     camera = task.camera
     names = (task.planned.name, task.view)
     scene = draw_scene(camera, task.middle_mm, _generator(task.seed, "scene", *names, task.segment))
-    columns = simulate_view(
+    columns: dict = simulate_view(
         task.joints_mm, camera, task.body, _generator(task.seed, "rows", *names, task.first), scene=scene
     )
     columns["heatmap"] = [encode_heatmap(heatmap, level=_COMPRESSION_LEVEL) for heatmap in columns["heatmap"]]

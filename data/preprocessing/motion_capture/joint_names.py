@@ -54,9 +54,9 @@ def map_joints(motion: BvhMotion, mapping: Mapping[str, str] | None = None) -> d
             by_name.setdefault(plain(joint.name), []).append(number)
     wanted = [(part, _candidates(part)) for part in (*REQUIRED, "neck", "head") if part not in parts]
     for part, names in wanted:
-        number = _first(by_name, names, part, motion)
-        if number is not None:
-            parts[part] = number
+        found = _first(by_name, names, part, motion)
+        if found is not None:
+            parts[part] = found
     missing = [part for part in REQUIRED if part not in parts]
     if missing:
         raise DiffPoseError(

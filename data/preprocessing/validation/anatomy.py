@@ -11,7 +11,7 @@ import numpy as np
 from utils.skeleton import Skeleton
 
 # Lengths in mm that adults' bones have in the datasets, with a margin: children of ten to very tall people.
-_H36M_RANGES = {
+_H36M_RANGES: dict[tuple[int, int], tuple[float, float]] = {
     (0, 1): (55, 230),
     (1, 2): (270, 580),
     (2, 3): (260, 580),

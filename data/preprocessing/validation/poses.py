@@ -104,7 +104,8 @@ def _check_bones(poses: np.ndarray, sample: Sample, report: Report) -> bool:
     ]
     labels = [f"{skeleton.joints[a]}-{skeleton.joints[b]}" for a, b in bones]
     impossible: dict[str, list[str]] = {}
-    restless, uneven = {}, {}
+    restless: dict[str, list[str]] = {}
+    uneven: dict[str, list[str]] = {}
     widest = 0.0
     for subject, places in sample.groups("subject"):
         lengths = bone_lengths(poses[places], bones)

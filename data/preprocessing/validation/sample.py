@@ -243,7 +243,7 @@ def _cells_3dpw(split: SplitFile, rows: np.ndarray) -> np.ndarray:
 
 def _reduce(heatmaps: np.ndarray, stored: np.ndarray | None) -> dict[str, np.ndarray]:
     maps = heatmaps.astype(np.float32).reshape(len(heatmaps), NUM_HEATMAPS, -1)
-    finite = np.isfinite(maps).all(axis=2)
+    finite = np.asarray(np.isfinite(maps).all(axis=2))
     maps[~finite] = 0
     best = maps.argmax(axis=2)
     peak = np.take_along_axis(maps, best[..., None], axis=2)[..., 0]
@@ -260,7 +260,7 @@ def _reduce(heatmaps: np.ndarray, stored: np.ndarray | None) -> dict[str, np.nda
         "peak": peak,
         "peak_cell": np.stack([best % HEATMAP_SIZE, best // HEATMAP_SIZE], axis=-1),
         "finite": finite,
-        "positive": peak > 0,
+        "positive": np.asarray(peak > 0),
         "argmax_right": right,
         "argmax_swapped": swapped,
         "ambiguous": is_ambiguous(maps.reshape(heatmaps.shape)),

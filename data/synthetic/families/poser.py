@@ -196,8 +196,8 @@ class Poser:
         """
         local = (target - self.shoulders()) @ self.frames["chest"] * MIRROR
         pole = np.broadcast_to(np.asarray(elbow, dtype=np.float64), local.shape)
-        lengths = (np.repeat(self.size[name], 2) for name in ("upper_arm", "forearm"))
-        found = two_bone(local.reshape(-1, 3), pole.reshape(-1, 3), *lengths, ARM_LIMITS[3][1])
+        upper, lower = (np.repeat(self.size[name], 2) for name in ("upper_arm", "forearm"))
+        found = two_bone(local.reshape(-1, 3), pole.reshape(-1, 3), upper, lower, ARM_LIMITS[3][1])
         self.set_arms(arm_angles(*found).reshape(-1, 2, 4), mask)
         self.held[:, :2] |= np.broadcast_to(mask, (self.count, 2))
 
@@ -211,8 +211,8 @@ class Poser:
         """Ankles to ``target`` (N, 2, 3), mm, knees towards ``knee`` (broadcast to (N, 2, 3)), both in the world."""
         local = (target - self.hips()) @ self.root * MIRROR
         pole = np.broadcast_to(knee, local.shape) @ self.root * MIRROR
-        lengths = (np.repeat(self.size[name], 2) for name in ("thigh", "shank"))
-        found = two_bone(local.reshape(-1, 3), pole.reshape(-1, 3), *lengths, LEG_LIMITS[3][1])
+        upper, lower = (np.repeat(self.size[name], 2) for name in ("thigh", "shank"))
+        found = two_bone(local.reshape(-1, 3), pole.reshape(-1, 3), upper, lower, LEG_LIMITS[3][1])
         self.set_legs(leg_angles(*found).reshape(-1, 2, 4), mask)
         self.held[:, 2:] |= np.broadcast_to(mask, (self.count, 2))
 

@@ -85,7 +85,7 @@ def sitting_floor(poser: Poser) -> None:
     up = (leg * (0.54 + 0.13 * pair), hip * (1.0 + 0.4 * pair), 1.0, 12.0)
     diamond = (leg * (0.36 + 0.08 * pair), hip * (0.35 + 0.25 * np.abs(pair)), 0.28, 68.0)
     aside = (leg * [[0.12, 0.38]] + 25 * pair, leg * [[0.34, -0.10]] + 25 * pair, 0.12, np.array([[-22.0, 62.0]]))
-    ways = [long, straddle, cross, up, aside, diamond]
+    ways: list[tuple] = [long, straddle, cross, up, aside, diamond]
     left = np.choose(kind, [0, 1, 2, 3, 4, 3, 5])
     right = np.choose(kind, [0, 1, 2, 3, 4, 0, 0])
     right = np.where((kind == 5) & dice.chance(0.45), 2, right)
