@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from demo import inference
 from tests.support.helpers import ROOT
 
 # Stands in for Python and does to the files what the commands do. ``stale``: the benchmark is of an old version.
@@ -69,6 +70,15 @@ def test_a_benchmark_of_an_old_version_is_made_anew_and_its_run_put_aside(clone)
     assert (run / "model-final.pt").read_text() == "new\n"
     assert (clone / "output/quickstart_42_old/model-final.pt").read_text() == "old"
     assert quickstart(clone)[0] == ["benchmark"]
+
+
+def test_the_demo_calls_its_script_with_arguments_that_it_takes(clone, monkeypatch):
+    subprocess.run(["make", "demo", "EVERY=5"], cwd=clone, capture_output=True, text=True, check=True)
+    script, *arguments = (clone / "calls").read_text().split()
+    assert script == "demo/inference.py"
+    monkeypatch.setattr("sys.argv", [script, *arguments])
+    args = inference.parse_arguments()
+    assert (args.input, args.every) == ("demo", 5)
 
 
 def test_an_interrupted_run_goes_on(clone):

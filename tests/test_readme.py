@@ -19,7 +19,10 @@ class ParsedError(BaseException):
 
 
 def commands(text):
-    """The lines of a Markdown text's shell blocks as lists of words, without remarks."""
+    """A Markdown text's commands as lists of words: the lines of its shell blocks, and those amid the prose."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
+    for command in re.findall(r"`((?:python|make) [^`]+)`", prose):
+        yield command.split()
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M):
         if language not in ("", "bash", "sh"):
             continue
@@ -48,6 +51,13 @@ def test_links_lead_to_files_that_are_there(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         if not target.startswith(("http", "#", "mailto")):
             assert (path.parent / target.partition("#")[0]).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name)
+def test_prose_is_wrapped(path):
+    prose = re.sub(r"^ *```.*?^ *```$", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    lines = [line for line in prose.splitlines() if not line.lstrip().startswith("|")]
+    assert max(len(line) for line in lines if "](http" not in line) <= 120
 
 
 @pytest.mark.parametrize("words", [w for w in README_COMMANDS if w[0] == "make"], ids=" ".join)

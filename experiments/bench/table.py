@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
@@ -64,7 +65,7 @@ def table(found: dict) -> str:
             digits = 0 if value >= 10 else 1 if value >= 1 else 3
             cells.append(f"{value:,.{digits}f} {unit}{ratio}")
         lines.append(f"| {what} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"* {note}" for note in notes(found))]) + "\n"
+    return "\n".join([*lines, "", *(_wrapped(f"* {note}") for note in notes(found))]) + "\n"
 
 
 def notes(found: dict) -> list[str]:
@@ -107,6 +108,10 @@ def notes(found: dict) -> list[str]:
     if "demo" in cases:
         lines.append(f"Demo: one person's heatmaps to 200 poses in {cases['demo']['seconds']['ours']:.2f} s (warm).")
     return lines
+
+
+def _wrapped(item: str) -> str:
+    return textwrap.fill(item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _duration(seconds: float) -> str:
