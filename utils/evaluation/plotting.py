@@ -34,7 +34,8 @@ class PictureSample:
     heatmap: np.ndarray | None = None
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,7 +44,8 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _save(figure: "Figure", path: str | Path) -> Path:
+def save_figure(figure: "Figure", path: str | Path) -> Path:
+    """Write a PNG file, whole or not at all."""
     with written_in_one_step(path) as partial:
         figure.savefig(partial, format="png")
     return Path(path)
@@ -105,7 +107,7 @@ def plot_hypotheses(
         raise ValueError("no sample to draw")
     with_heatmap = any(sample.heatmap is not None for sample in samples)
     columns = 2 + int(with_heatmap)
-    figure = _figure(3.5 * columns, 3.5 * len(samples) + 0.5)
+    figure = new_figure(3.5 * columns, 3.5 * len(samples) + 0.5)
     grid = figure.subplots(len(samples), columns, squeeze=False)
     for row, (sample, axes) in enumerate(zip(samples, grid, strict=True)):
         front, side = axes[-2:]
@@ -130,12 +132,12 @@ def plot_hypotheses(
     if any(sample.gt_mm is not None for sample in samples):
         handles.append(Line2D([], [], color=TRUTH_COLOUR, linewidth=2.2, label="truth"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
     """Error of the best of the first N hypotheses over N: MPJPE and PA-MPJPE, one colour per split."""
-    figure = _figure(8.5, 3.8)
+    figure = new_figure(8.5, 3.8)
     panels = figure.subplots(1, 2)
     for axes, (key, label) in zip(panels, (("mpjpe", "MPJPE"), ("pa_mpjpe", "PA-MPJPE")), strict=True):
         for i, result in enumerate(results):
@@ -156,7 +158,7 @@ def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
         axes.set_ylim(bottom=0)
         axes.grid(color="0.9", which="both")
     panels[0].legend(fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_calibration(path: str | Path, results: Sequence[SplitResult]) -> Path | None:
@@ -164,23 +166,31 @@ def plot_calibration(path: str | Path, results: Sequence[SplitResult]) -> Path |
     curves = [(result, result.calibration) for result in results if result.calibration is not None]
     if not curves:
         return None
-    figure = _figure(4.6, 4.6)
+    figure = new_figure(4.6, 4.6)
     axes = figure.subplots()
-    axes.plot([0, 100], [0, 100], color="0.6", linestyle="--", linewidth=1, label="ideal")
+    lines = []
     for i, (result, calibration) in enumerate(curves):
+        levels, per_joint = np.array(calibration.levels), 100 * np.array(calibration.observed_per_joint)
         colour = SPLIT_COLOURS[i % len(SPLIT_COLOURS)]
-        levels = 100 * np.array(calibration.levels)
-        per_joint = 100 * np.array(calibration.observed_per_joint)
-        axes.fill_between(levels, per_joint.min(0), per_joint.max(0), color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(100 * levels, per_joint.min(0), per_joint.max(0), color=colour, alpha=0.12, linewidth=0)
         label = f"{result.info.split}: error {calibration.error:.3f}, spread {result.sharpness_mm:.0f} mm"
-        axes.plot(levels, 100 * np.array(calibration.observed), color=colour, marker="o", markersize=3, label=label)
+        lines.append((label, levels, np.array(calibration.observed)))
+    plot_reliability(axes, lines)
+    axes.set_title("mean over joints; band: lowest to highest joint", fontsize=9)
+    return save_figure(figure, path)
+
+
+def plot_reliability(axes: "Axes", curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    """Curves (label, nominal levels (L,), observed shares (L,)), both 0 to 1, beside the diagonal of the ideal."""
+    axes.plot([0, 100], [0, 100], color="0.6", linestyle="--", linewidth=1, label="ideal")
+    for i, (label, levels, observed) in enumerate(curves):
+        colour = SPLIT_COLOURS[i % len(SPLIT_COLOURS)]
+        axes.plot(100 * levels, 100 * observed, color=colour, marker="o", markersize=3, label=label)
     axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     axes.set_xlabel("nominal level (% of hypotheses)")
     axes.set_ylabel("truth within (% of frames)")
-    axes.set_title("mean over joints; band: lowest to highest joint", fontsize=9)
     axes.grid(color="0.9")
     axes.legend(fontsize=8, loc="upper left")
-    return _save(figure, path)
 
 
 def plot_spread(path: str | Path, result: SplitResult) -> Path | None:
@@ -189,7 +199,7 @@ def plot_spread(path: str | Path, result: SplitResult) -> Path | None:
         return None
     joints = result.calibration.joints  # without a root, which is zero by definition
     spread = np.array(result.spread_mm)[-len(joints) :]
-    figure = _figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     axes = figure.subplots()
     places = np.arange(len(spread))
     for axis, label in enumerate(("x (right)", "y (up)", "z (depth)")):
@@ -200,4 +210,4 @@ def plot_spread(path: str | Path, result: SplitResult) -> Path | None:
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     axes.legend(fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
