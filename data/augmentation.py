@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from utils.randomness import StepDraws
-from utils.skeleton import H36M17, HEATMAP_SIZE, MPII_JOINTS, SMPL24
+from utils.skeleton import H36M17, HEATMAP_SIZE, MPII_JOINTS, SMPL24, mirror_order
 
 SCALE_RANGE = (0.80, 1.12)
 """Of the body in its crop: a crop around too many or too few joints."""
@@ -25,13 +25,6 @@ LOST_JOINT, LOST_SHANKS = 0.02, 0.04
 """Probabilities that a joint's map, or all maps from the knees down, say nothing."""
 LOST_LEVEL = 0.004
 _SHANKS = [MPII_JOINTS.index(name) for name in ("RFoot", "RKnee", "LKnee", "LFoot")]
-
-
-def mirror_order(joints: tuple[str, ...]) -> list[int]:
-    """For each joint the index of its partner on the other side (itself on the trunk), by the names' first letter."""
-    other = {"L": "R", "R": "L"}
-    partner = [other.get(name[0], name[0]) + name[1:] for name in joints]
-    return [joints.index(name) if name in joints else i for i, name in enumerate(partner)]
 
 
 _MIRRORED_MAPS = mirror_order(MPII_JOINTS)

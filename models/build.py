@@ -8,6 +8,7 @@ from models.condition_embedding import CandidateConcatenation, HeatmapEmbedding,
 from models.denoiser import Denoiser
 from models.diffusion import GaussianDiffusion
 from models.fast import InferenceNetwork, StepRecording, use_fast_layers, wants_recording
+from models.flip import FlipSampler
 from models.flow import Euler, FlowMatching, Heun, Midpoint
 from models.heatmap_sampler import HeatmapSampler
 from models.samplers import Ancestral, Ddim, DpmSolver, PoseSampler, Sampler
@@ -99,7 +100,7 @@ def build_sampler(
     """
     test = config.test
     name = usable_precision(precision or test.precision, model.betas.device)
-    return PoseSampler(
+    return (FlipSampler if test.flip else PoseSampler)(
         model,
         sampler=_sampler(model, config),
         zero_noise_sampler=_zero_noise_sampler(model, config) if zero_noise else None,

@@ -70,6 +70,9 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--condition_sets", type=int, help="shared candidate sets, 0 for no sharing (TEST.CONDITION_SETS)"
     )
+    group.add_argument(
+        "--flip", action="store_const", const="true", help="half of the hypotheses from the mirrored image (TEST.FLIP)"
+    )
     group.add_argument("--noise_scale", type=float, help="factor on all noise of sampling (MODEL.NOISE_SCALE)")
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
 
@@ -82,6 +85,7 @@ def sampling_overrides(args: argparse.Namespace) -> list[str]:
         "TEST.ETA": args.eta,
         "TEST.VARIANCE": args.variance,
         "TEST.CONDITION_SETS": args.condition_sets,
+        "TEST.FLIP": args.flip,
         "MODEL.NOISE_SCALE": args.noise_scale,
     }
     return args.set + [f"{key}={value}" for key, value in flags.items() if value is not None]

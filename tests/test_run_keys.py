@@ -10,8 +10,9 @@ import tests.test_model_keys  # noqa: F401  (its tests cover the other keys)
 from data.loader import make_loader
 from data.splits import evaluation_set, training_set, validation_set
 from models import build_model, build_sampler, build_trainer
+from models.flip import FlipSampler
 from models.run import load_run
-from models.samplers import Ancestral, Ddim, DpmSolver
+from models.samplers import Ancestral, Ddim, DpmSolver, PoseSampler
 from models.trainer import Trainer, learning_rate
 from tests.support.config_keys import COVERED, covers
 from train import open_run_folder
@@ -263,7 +264,7 @@ def test_sampling(make):
     assert (sampler.num_hypotheses, sampler.chunk, sampler.network.dtype) == (3, 2, torch.float16)
 
 
-@covers("TEST.SAMPLER", "TEST.STEPS", "TEST.ETA", "TEST.VARIANCE", "TEST.CONDITION_SETS")
+@covers("TEST.SAMPLER", "TEST.STEPS", "TEST.ETA", "TEST.VARIANCE", "TEST.CONDITION_SETS", "TEST.FLIP")
 def test_samplers(make):
     """What they do is tested in test_samplers_known_answers.py; here, that the sampler gets them."""
 
@@ -278,6 +279,7 @@ def test_samplers(make):
     assert ddim.condition_sets == 2
     assert build("TEST.VARIANCE=upper").sampler.variance == "upper"
     assert type(build("TEST.SAMPLER=dpm_solver").sampler) is DpmSolver
+    assert (type(plain), type(build("TEST.FLIP=true"))) == (PoseSampler, FlipSampler)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,10 @@ def test_samplers(make):
         (["TEST.SAMPLER=ddim", "TEST.VARIANCE=upper"], r"TEST\.VARIANCE: upper is for SAMPLER ancestral"),
         (["TEST.STEPS=4"], r"TEST\.STEPS: at most MODEL\.TIMESTEPS \(3\)"),
         (["TEST.CONDITION_SETS=2", "MODEL.EXTRA.SAMPLEABLE=false"], r"TEST\.CONDITION_SETS: all hypotheses share one"),
+        (
+            ["TEST.FLIP=true", "MODEL.CONDITION_TYPE=pose_2d", "MODEL.CONDITION_KEY=p2d_gt", "MODEL.CONDITION_DIM=32"],
+            r"TEST\.FLIP: it mirrors heatmaps",
+        ),
         (["TEST.SAMPLER=euler_maruyama"], r"TEST\.SAMPLER: got the text 'euler_maruyama', expected one of auto"),
     ],
 )

@@ -30,15 +30,18 @@ class FrameDraws:
     """Evaluation draws for a batch of frames, keyed by (seed, frame, purpose).
 
     ``frames`` are the frames' numbers (rows of the split); every method returns tensors with the frames as the leading
-    axis B, and the numbers of a frame are the same whatever batch it is in.
+    axis B, and the numbers of a frame are the same whatever batch it is in. ``name`` tells apart draws that would
+    otherwise be equal; it goes before the purpose.
     """
 
-    def __init__(self, seed: int, frames: Sequence[int], *, device: torch.device | str = "cpu"):
+    def __init__(self, seed: int, frames: Sequence[int], *, device: torch.device | str = "cpu", name: str = ""):
         self.seed = seed
+        self.name = name
         self.frames = [int(frame) for frame in frames]
         self.device = torch.device(device)
 
     def _generators(self, purpose: str) -> list[torch.Generator]:
+        purpose = f"{self.name} {purpose}" if self.name else purpose
         return [generator(self.seed, frame, purpose, device=self.device) for frame in self.frames]
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
@@ -69,7 +72,11 @@ class FrameDraws:
 
     def part(self, frames: slice) -> "FrameDraws":
         """The draws of some of the frames."""
-        return FrameDraws(self.seed, self.frames[frames], device=self.device)
+        return FrameDraws(self.seed, self.frames[frames], device=self.device, name=self.name)
+
+    def named(self, name: str) -> "FrameDraws":
+        """Other draws of the same frames."""
+        return FrameDraws(self.seed, self.frames, device=self.device, name=name)
 
 
 class StepDraws:

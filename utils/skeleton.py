@@ -233,6 +233,13 @@ class JointSet:
         return poses[..., list(self.numbers), :] - (poses[..., [right], :] + poses[..., [left], :]) / 2
 
 
+def mirror_order(joints: tuple[str, ...]) -> list[int]:
+    """For each joint the index of its partner on the other side (itself on the trunk), by the names' first letter."""
+    other = {"L": "R", "R": "L"}
+    partner = [other.get(name[0], name[0]) + name[1:] for name in joints]
+    return [joints.index(name) if name in joints else i for i, name in enumerate(partner)]
+
+
 COMMON13 = JointSet("common13", H36M17, (1, 2, 3, 4, 5, 6, 8, 11, 12, 13, 14, 15, 16))
 """Hips, knees, ankles, thorax, shoulders, elbows, wrists: what recorded skeletons agree on (not spine and head)."""
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.augmentation import LOST_LEVEL, augment, augmented, lose_joints, mirror_order, mirror_poses, warp
+from data.augmentation import LOST_LEVEL, augment, augmented, lose_joints, mirror_poses, warp
 from utils.randomness import StepDraws
-from utils.skeleton import H36M_JOINTS, MPII_JOINTS, MPII_TO_H36M, SMPL_JOINTS
+from utils.skeleton import H36M_JOINTS, MPII_JOINTS, MPII_TO_H36M, SMPL_JOINTS, mirror_order
 
 CELLS_PER_METRE = 24.0
 

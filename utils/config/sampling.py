@@ -36,6 +36,8 @@ def sampling_faults(model: Any, test: Any) -> Iterator[str]:
         )
     if test.steps > model.timesteps and not flow:
         yield f"TEST.STEPS: at most MODEL.TIMESTEPS ({model.timesteps}) steps, got {test.steps}"
+    if test.flip and model.condition_key != "heatmaps":
+        yield "TEST.FLIP: it mirrors heatmaps, and this model reads none: set it to false"
     if test.condition_sets > 1 and not _draws_sets(model):
         yield (
             f"TEST.CONDITION_SETS: all hypotheses share one condition here, got {test.condition_sets}: set it to 0, "

@@ -196,6 +196,7 @@ class TestConfig(Section):
     eta: float = number(0.0, "ddim: share of the ancestral noise, 0 (none) to 1", maximum=1.0)
     variance: str = choice("posterior", VARIANCES, "ancestral: posterior, upper, or optimal (measured on VALFILE)")
     condition_sets: int = integer(0, "candidate sets that a frame's hypotheses share; 0: one for each")
+    flip: bool = flag(False, "half of the hypotheses from mirrored heatmaps, and mirrored back")
     precision: str = choice(
         "float32", tuple(PRECISIONS), "the networks' arithmetic: float32, bfloat16, float16 or tf32"
     )

@@ -34,6 +34,7 @@ COUPLED = (
     "TEST.ETA",
     "TEST.VARIANCE",
     "TEST.CONDITION_SETS",
+    "TEST.FLIP",
 )
 BASES = (
     {},
