@@ -21,7 +21,8 @@ class FlipSampler(PoseSampler):
     errs in two different ways, which widens the choice for the best hypothesis and evens the mean out.
     """
 
-    def _hypotheses(self, inputs: Tensor, draws: FrameDraws, count: int) -> Tensor:
+    def _hypotheses(self, inputs: Tensor, draws: FrameDraws, count: int | None = None) -> Tensor:
+        count = count or self.num_hypotheses
         if count < 2:
             return super()._hypotheses(inputs, draws, count)
         seen = super()._hypotheses(inputs, draws, count - count // 2)

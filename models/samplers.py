@@ -224,17 +224,14 @@ class PoseSampler:
         """Sample from heatmaps (B, 16, 64, 64), or 2D poses (B, P), with the draws of these B frames."""
         frames = max(1, self.chunk // self.num_hypotheses)
         hypotheses = torch.cat(
-            [
-                self._hypotheses(inputs[part], draws.part(part), self.num_hypotheses)
-                for part in _slices(inputs.shape[0], frames)
-            ]
+            [self._hypotheses(inputs[part], draws.part(part)) for part in _slices(inputs.shape[0], frames)]
         )
         zero_noise = self._zero_noise(inputs, draws) if self.zero_noise_sampler else None
         return PoseSamples(hypotheses_mm=hypotheses, zero_noise_mm=zero_noise)
 
-    def _hypotheses(self, inputs: Tensor, draws: FrameDraws, count: int) -> Tensor:
-        """H = ``count`` hypotheses of each of F frames, (F, H, J, 3) mm."""
-        model = self.model
+    def _hypotheses(self, inputs: Tensor, draws: FrameDraws, count: int | None = None) -> Tensor:
+        """H hypotheses of each of F frames (``count``, if not all), (F, H, J, 3) mm."""
+        model, count = self.model, count or self.num_hypotheses
         conditions = self._conditions(model.draw_condition_input(inputs, min(self.condition_sets, count), draws))
         if 1 < conditions.shape[1] < count:
             conditions = conditions[:, torch.arange(count, device=conditions.device) % conditions.shape[1]]
