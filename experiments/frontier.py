@@ -49,7 +49,10 @@ VARIANTS = {
     "optimal": ("TEST.SAMPLER=ancestral", "TEST.VARIANCE=optimal"),
     **{f"ddim:{eta:g}": ("TEST.SAMPLER=ddim", f"TEST.ETA={eta:g}") for eta in (0.25, 0.5, 0.75, 1)},
 }
-PUBLISHED = ("TEST.SAMPLER=auto", "TEST.STEPS=0", "TEST.ETA=0", "TEST.VARIANCE=posterior", "TEST.CONDITION_SETS=0")
+PUBLISHED = (
+    *("TEST.SAMPLER=auto", "TEST.STEPS=0", "TEST.ETA=0", "TEST.VARIANCE=posterior", "TEST.CONDITION_SETS=0"),
+    "TEST.FLIP=false",
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -65,6 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--noise_scales", nargs="+", type=float, help="values of MODEL.NOISE_SCALE (default: the run's)"
     )
+    parser.add_argument("--flip", action="store_true", help="each setting also with TEST.FLIP")
     parser.add_argument("--frames", type=int, help="validation rows (default: TRAIN.VALIDATE_FRAMES)")
     parser.add_argument("--num_hypotheses", type=int, help="hypotheses a frame (default: TEST.NUM_HYPO)")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
@@ -92,6 +96,7 @@ class Setting:
             "steps": test.steps or self.config.model.timesteps,
             "condition_sets": test.condition_sets or test.num_hypo,
             "noise_scale": self.config.model.noise_scale,
+            "flip": test.flip,
         }
 
 
@@ -102,10 +107,14 @@ def settings_of(config: Config, args: argparse.Namespace) -> list[Setting]:
     samplers = args.samplers or (("euler", "heun") if flow else ("ancestral", "ddim", "dpm_solver"))
     scales = args.noise_scales or [config.model.noise_scale]
     found = [published]
-    for name, steps, sets, scale in itertools.product(samplers, args.steps, args.sets, scales):
+    flips = ("false", "true") if args.flip else ("false",)
+    for name, steps, sets, scale, flip in itertools.product(samplers, args.steps, args.sets, scales, flips):
         chosen = VARIANTS.get(name) or (f"TEST.SAMPLER={name}",)
-        overrides = [*PUBLISHED, *chosen, f"TEST.STEPS={steps}", f"TEST.CONDITION_SETS={sets}"]
-        setting = Setting(name, change_config(config, [*overrides, f"MODEL.NOISE_SCALE={scale}"]))
+        overrides = [*PUBLISHED, *chosen, f"TEST.STEPS={steps}", f"TEST.CONDITION_SETS={sets}", f"TEST.FLIP={flip}"]
+        setting = Setting(
+            f"{name}, flip" if flip == "true" else name,
+            change_config(config, [*overrides, f"MODEL.NOISE_SCALE={scale}"]),
+        )
         if setting.key not in [other.key for other in found]:
             found.append(setting)
     return found

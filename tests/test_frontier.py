@@ -56,6 +56,15 @@ def test_what_cannot_be_is_one_line(trained):
             settings_of(config, args())
 
 
+def test_each_setting_also_with_the_mirror_image(trained):
+    config = load_config(trained / "config.yaml", ["TEST.FLIP=true"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["frontier.py", "--config", "x", "--samplers", "ddim", "--steps", "2", "--flip"])
+        settings = settings_of(config, frontier.parse_arguments())
+    assert [setting.name for setting in settings] == ["published chain", "ddim", "ddim, flip"]
+    assert [setting.config.test.flip for setting in settings] == [False, False, True]
+
+
 def frames(best, within):
     return Frames({"best_mpjpe": best}, within, 1.0)
 
