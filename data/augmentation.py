@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from utils.heatmaps import LOST_LEVEL
 from utils.randomness import StepDraws
 from utils.skeleton import H36M17, HEATMAP_SIZE, MPII_JOINTS, SMPL24, mirror_order
 
@@ -23,7 +24,6 @@ WIDTH_RANGE = (1.0, 3.5)
 HEIGHT_RANGE = (0.6, 1.2)
 LOST_JOINT, LOST_SHANKS = 0.02, 0.04
 """Probabilities that a joint's map, or all maps from the knees down, say nothing."""
-LOST_LEVEL = 0.004
 _SHANKS = [MPII_JOINTS.index(name) for name in ("RFoot", "RKnee", "LKnee", "LFoot")]
 
 

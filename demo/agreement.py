@@ -44,11 +44,13 @@ def facing(across: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def cell_errors(poses_mm: np.ndarray, person: Person) -> np.ndarray:
-    """Distance (P,) in cells, mean over the joints, of poses (P, 17, 3) projected onto the detector's 2D joints."""
+    """Distance (P,) in cells, mean over joints seen, of poses (P, 17, 3) projected onto the detector's 2D joints."""
     target = (person.joints_px - person.corner) / person.side * HEATMAP_SIZE
-    centres = torch.from_numpy(target).float()[None]
-    cells = project_to_cells(torch.from_numpy(np.asarray(poses_mm)).float()[None], centres, torch.ones(1, len(target)))
-    return (cells[0] - centres).norm(dim=-1).mean(-1).numpy()
+    seen = np.isfinite(target).all(axis=-1)
+    centres = torch.from_numpy(np.where(seen[:, None], target, 0)).float()[None]
+    weights = torch.from_numpy(seen).float()[None]
+    cells = project_to_cells(torch.from_numpy(np.asarray(poses_mm)).float()[None], centres, weights)
+    return (cells[0] - centres)[:, seen].norm(dim=-1).mean(-1).numpy()
 
 
 def at_all_yaws(pose_mm: np.ndarray) -> np.ndarray:

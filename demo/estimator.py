@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data.keypoints.joints import LEAST_SEEN
 from demo.crops import Square
 from demo.detectors import CROPS, choose_detector
 from demo.images import read_image, to_rgb8
+from demo.keypoints import keypoint_persons
 from demo.person import Detector, NoPersonError, Person
 from models import build_sampler
 from models.run import load_run
@@ -23,11 +25,11 @@ from utils.config import Config
 from utils.devices import choose_device
 from utils.errors import DiffPoseError
 from utils.evaluation.consensus import Modes, consensus_pose, find_modes, guessed_joints, joint_spread
+from utils.heatmaps import LOST_LEVEL
 from utils.randomness import FrameDraws
 from utils.skeleton import H36M17, HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS, Skeleton
 
 SHIPPED_RUN = Path(__file__).resolve().parent / "weights" / "config.yaml"
-_LOST_LEVEL = 0.004
 # Thigh, shank, trunk, neck and head as a share of stature: see data/synthetic/bodies.py.
 _CHAIN_SHARE = 0.925
 _CHAIN = ((0, 7), (7, 8), (8, 9), (9, 10))
@@ -89,10 +91,10 @@ def own_heatmaps(heatmaps: np.ndarray | torch.Tensor, joints: Sequence[str] | No
     size = (HEATMAP_SIZE, HEATMAP_SIZE)
     if maps.shape[2:] != size:
         maps = torch.nn.functional.interpolate(maps, size=size, mode="bilinear", antialias=True, align_corners=False)
-    out = torch.full((len(maps), NUM_HEATMAPS, *size), _LOST_LEVEL)
+    out = torch.full((len(maps), NUM_HEATMAPS, *size), LOST_LEVEL)
     out[:, [MPII_JOINTS.index(name) for name in names]] = maps
     empty = out.amax((2, 3), keepdim=True) <= 0
-    return torch.where(empty, out.new_tensor(_LOST_LEVEL), out)
+    return torch.where(empty, out.new_tensor(LOST_LEVEL), out)
 
 
 def stature_mm(poses_mm: torch.Tensor) -> torch.Tensor:
@@ -111,7 +113,7 @@ def view_rotation(angles: torch.Tensor) -> torch.Tensor:
 
 
 class PoseEstimator:
-    """Finds people in images and lifts them to 3D; or lifts heatmaps of any detector.
+    """Finds people in images and lifts them to 3D; or lifts heatmaps or keypoints of any detector.
 
     ``height_cm``: the person's height. Without it poses have the size of an average body: one image can't tell a child
     nearby from an adult far away.
@@ -211,6 +213,32 @@ class PoseEstimator:
             frames=[64 * frame + k for k in range(len(persons))],
             angles=[person.angle for person in persons],
         )
+
+    def from_keypoints(
+        self,
+        xy: np.ndarray,
+        confidence: np.ndarray | None = None,
+        *,
+        layout: str | None = None,
+        frames: Sequence[int] | None = None,
+    ) -> Poses:
+        """Lift keypoints (N, K, 2), px of the picture, of N people or frames, with their confidence (N, K), 0 to 1.
+
+        ``layout``: one of :data:`data.keypoints.layouts.LAYOUTS`; None for the one with K keypoints (of the two with
+        17, COCO's). Points that are not finite or have a confidence under 0.05 count as unseen; without confidences
+        those at (0, 0) do. ``frames``: as in :meth:`from_heatmaps`. Raises DiffPoseError for shapes and layouts that
+        do not fit, and for people of whom too little is seen.
+        """
+        persons = keypoint_persons(xy, confidence, layout=layout, crops=self.crops)
+        if not persons:
+            raise DiffPoseError("keypoints of nobody: expected (N, K, 2) with N of at least 1")
+        seen = [person for person in persons if person is not None]
+        if len(seen) < len(persons):
+            raise DiffPoseError(
+                f"keypoints: of row {persons.index(None)} fewer than {LEAST_SEEN} joints are seen: leave it out"
+            )
+        angles = [person.angle for person in seen]
+        return self.from_heatmaps(np.stack([person.heatmaps for person in seen]), frames=frames, angles=angles)
 
     def from_heatmaps(
         self,

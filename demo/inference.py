@@ -1,5 +1,7 @@
 """3D poses from a picture, a folder of pictures or a video: ``python demo/inference.py --input person.jpg``.
 
+Or from any detector's keypoints: ``--keypoints FILE``.
+
 Writes poses.npz, poses.json, viewer.html and PNG pictures into the output folder.
 """
 
@@ -13,13 +15,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
+from data.keypoints.layouts import LAYOUTS
 from demo.agreement import Agreement
 from demo.detectors import DETECTORS, given_square
 from demo.embedded import MIN_PERSON_PX
 from demo.estimator import SHIPPED_RUN, People, PoseEstimator
+from demo.keypoints import KeypointSource
 from demo.output import SCALE_NOTE, ResultWriter, Row, prepare_folder, rows_of
 from demo.people import PersonTracker
-from demo.person import NoPersonError
+from demo.person import NoPersonError, Person
 from demo.pictures import draw, save_png
 from demo.smoothing import TrackSmoother
 from demo.source import Source, SourceFrame
@@ -33,9 +37,10 @@ PICTURES_OF_A_VIDEO = 4
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--input", required=True, help="image, folder of images, or video; 'demo': a video that pip fetches"
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", help="image, folder of images, or video; 'demo': a video that pip fetches")
+    source.add_argument("--keypoints", help="2D keypoints instead: .npy, .npz, COCO's .json, OpenPose's folder")
+    parser.add_argument("--layout", help=f"order of the keypoints: {', '.join(LAYOUTS)}; default: by their number")
     parser.add_argument("--config", help="config.yaml of a run folder (default: the weights that ship)")
     parser.add_argument("--checkpoint", help="another model-*.pt than the one beside the configuration")
     parser.add_argument("--detector", choices=DETECTORS, default="auto", help="auto: hrnet if its weights are there")
@@ -58,7 +63,23 @@ def parse_arguments() -> argparse.Namespace:
         raise DiffPoseError(
             f"--bbox {' '.join(f'{v:g}' for v in args.bbox)}: x y width height, the last two at least 1"
         )
+    _check_keypoints(args)
     return args
+
+
+def _check_keypoints(args: argparse.Namespace) -> None:
+    """Raises DiffPoseError for flags that only go with --keypoints, or only without."""
+    if args.keypoints is None and args.layout:
+        raise DiffPoseError("--layout: it says what --keypoints are: give these, or leave it out")
+    of_pictures = {
+        "--bbox": args.bbox,
+        "--whole_image": args.whole_image,
+        "--detector": args.detector != "auto",
+        "--smooth": args.smooth,
+    }
+    wrong = [flag for flag, given in of_pictures.items() if given]
+    if args.keypoints is not None and wrong:
+        raise DiffPoseError(f"{wrong[0]}: it is for pictures or videos, and --keypoints has none: leave it out")
 
 
 class SpreadPictures:
@@ -101,7 +122,11 @@ class Demo:
 
     def __init__(self, args: argparse.Namespace):
         self.args, self.output = args, prepare_folder(args.output)
-        self.source = Source(args.input, args.every)
+        self.source: Source | KeypointSource = (
+            Source(args.input, args.every)
+            if args.keypoints is None
+            else KeypointSource(args.keypoints, args.layout, every=args.every)
+        )
         self.estimator = PoseEstimator.load(
             args.config,
             checkpoint=args.checkpoint,
@@ -130,11 +155,16 @@ class Demo:
             "height_cm": args.height_cm,
             "fps": None if video is None else video.fps,
             "scale": f"{args.height_cm:g} cm tall" if args.height_cm else SCALE_NOTE,
-            "detector": self.estimator.detector.name,
+            "detector": self.detector,
         }
         self.writer = ResultWriter(self.output, joints=skeleton.joints, bones=skeleton.bones, about=about)
-        self.pictures = None if video is None else SpreadPictures(self.source.expected)
+        self.pictures = SpreadPictures(self.source.expected) if self.source.is_sequence else None
         self.too_small: list[int] = []
+
+    @property
+    def detector(self) -> str:
+        """What the heatmaps come from."""
+        return self.source.detector if isinstance(self.source, KeypointSource) else self.estimator.detector.name
 
     def square(self, image: np.ndarray):
         """The square that the user gives, if any."""
@@ -153,18 +183,15 @@ class Demo:
                 frames += 1
                 people = self.look(frame, step)
                 numbers = range(len(people.persons)) if people else []
-                if people and self.source.video is not None:
-                    numbers = self.tracker.number(people.persons, step, frame.image)
+                if people and self.source.is_sequence:
+                    image = frame.image if frame.persons is None else None
+                    numbers = self.tracker.number(people.persons, step, image)
                 rows = []
                 if people:
                     rows = rows_of(frame.name, frame.number, list(numbers), people.persons, people.poses)
                 self.keep(rows, frame, step)
             if not len(self.writer):
-                left_out = f" ({self.small_note()})" if self.too_small else ""
-                raise NoPersonError(
-                    f"{self.args.input}: no person found in {frames} frame{'s' * (frames != 1)}{left_out}: "
-                    "give a box around one with --bbox x y w h, or try --whole_image"
-                )
+                raise NoPersonError(self.nobody(frames))
             if self.smoother is not None:
                 poses = self.smoother.result()
                 self.writer.set_smooth(poses)
@@ -177,8 +204,20 @@ class Demo:
             print(f"{frames} frames in {seconds:.1f} s: {frames / seconds:.2f} frames/s")
         return len(self.writer)
 
+    def nobody(self, frames: int) -> str:
+        """The error line where no frame holds anybody."""
+        note = self.small_note()
+        left_out = f" ({note})" if note else ""
+        path = self.args.keypoints or self.args.input
+        where = f"{path}: no person found in {frames} frame{'s' * (frames != 1)}{left_out}"
+        if isinstance(self.source, KeypointSource):
+            return f"{where}: check the layout ({self.source.layout.title}) and the confidences"
+        return f"{where}: give a box around one with --bbox x y w h, or try --whole_image"
+
     def look(self, frame: SourceFrame, step: int) -> People | None:
         """Everyone in a frame; None where nobody is found and other frames may have somebody."""
+        if frame.persons is not None:
+            return self.known(frame, frame.persons)
         near = None if self.source.video is None else self.tracker.near(step)
         square = self.square(frame.image)
         try:
@@ -191,6 +230,15 @@ class Demo:
         self.name_small(frame, people.too_small)
         return people
 
+    def known(self, frame: SourceFrame, persons: list[Person]) -> People | None:
+        """Those whom keypoints give, or the one of them whom --person asks for."""
+        number = self.args.person
+        if number is not None:
+            if not 0 <= number < max(len(persons), 1):
+                raise DiffPoseError(f"--person {number}: {frame.name} has {len(persons)}, from 0, the largest first")
+            persons = persons[number : number + 1]
+        return People(persons, self.estimator.lift(persons, frame=frame.number)) if persons else None
+
     def name_small(self, frame: SourceFrame, sizes: Sequence[int]) -> None:
         """Say who is left out of a picture for their size; in a video count them."""
         if not sizes:
@@ -202,6 +250,8 @@ class Demo:
 
     def small_note(self) -> str:
         """Who was left out in all frames; empty when nobody was."""
+        if isinstance(self.source, KeypointSource):
+            return self.source.note()
         if not self.too_small:
             return ""
         return f"{sum(self.too_small)} too small ones left out in {len(self.too_small)} frames"
@@ -234,12 +284,11 @@ def main() -> int:
     args = parse_arguments()
     demo = Demo(args)
     count = demo.run()
-    print(
-        f"{count} {'pose' if count == 1 else 'poses'} of {args.num_hypotheses} hypotheses; "
-        f"heatmaps: {demo.estimator.detector.name}"
-    )
+    print(f"{count} {'pose' if count == 1 else 'poses'} of {args.num_hypotheses} hypotheses; heatmaps: {demo.detector}")
     if demo.too_small:
         print(f"people: {demo.small_note()} ({MIN_PERSON_PX} px are the least)")
+    elif note := demo.small_note():
+        print(f"people: {note}")
     for line in demo.agreement.lines():
         print(line)
     if args.height_cm is None:

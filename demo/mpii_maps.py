@@ -6,44 +6,34 @@ Gaussians with the weighted sum of the points' means and covariances, and what s
 
 import numpy as np
 
+from data.keypoints.joints import POINTS, RULES
+from data.keypoints.layouts import LAYOUTS
 from demo.crops import Square, move_maps
 from demo.landmarks import Landmarks
-from utils.heatmaps import moments
+from utils.heatmaps import LOST_LEVEL, moments
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS
 
-NOSE, LEFT_EAR, RIGHT_EAR = 0, 7, 8
-LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 11, 12, 23, 24
-# MPII joint -> BlazePose point.
-DIRECT = {
-    "RFoot": 28,
-    "RKnee": 26,
-    "RHip": 24,
-    "LHip": 23,
-    "LKnee": 25,
-    "LFoot": 27,
-    "RWrist": 16,
-    "RElbow": 14,
-    "RShoulder": 12,
-    "LShoulder": 11,
-    "LElbow": 13,
-    "LWrist": 15,
-}
-# MPII joint -> weights of BlazePose points, and the rule's own error as a share of the trunk's length. Human3.6M's
-# thorax lies a little above the line of the shoulders, its spine halfway down the trunk, its head top above the ears.
-MADE = {
-    "Hip": ({LEFT_HIP: 0.5, RIGHT_HIP: 0.5}, 0.04),
-    "Spine": ({LEFT_HIP: 0.25, RIGHT_HIP: 0.25, LEFT_SHOULDER: 0.25, RIGHT_SHOULDER: 0.25}, 0.07),
-    "Thorax": ({LEFT_HIP: -0.025, RIGHT_HIP: -0.025, LEFT_SHOULDER: 0.525, RIGHT_SHOULDER: 0.525}, 0.05),
-    "Head": ({LEFT_EAR: 0.65, RIGHT_EAR: 0.65, LEFT_SHOULDER: -0.15, RIGHT_SHOULDER: -0.15}, 0.09),
-}
-# Heels lie outside what the published crops were made around.
-_NOT_IN_CROP = (29, 30)
+BLAZEPOSE = LAYOUTS["blazepose33"]
+NOSE = BLAZEPOSE.joints.index("nose")
+LEFT_EAR, RIGHT_EAR, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = (
+    BLAZEPOSE.joints.index(f"{side}_{place}") for place in ("ear", "shoulder", "hip") for side in ("left", "right")
+)
+DIRECT = {joint: BLAZEPOSE.joints.index(point) for joint, point in POINTS.items()}
+"""MPII joint -> BlazePose point."""
+
+
+def _made(joint: str) -> tuple[dict[int, float], float]:
+    rule = next(rule for rule in RULES[joint] if set(rule.weights) <= set(BLAZEPOSE.joints))
+    return {BLAZEPOSE.joints.index(name): weight for name, weight in rule.weights.items()}, rule.error
+
+
+MADE = {joint: _made(joint) for joint in RULES}
+"""MPII joint -> weights of BlazePose points, and the rule's own error as a share of the trunk's length."""
 # What the lifters' detectors give: peaks of about two cells. BlazePose's have about one.
 PEAK_STD, NETWORK_STD = 2.0, 1.0
 # A point that BlazePose thinks hidden is less certain than its map says: cells added to its width.
 HIDDEN_STD = 1.5
 _FULL_HEIGHT = 0.84
-_LOST_LEVEL = 0.004
 
 
 def made_points(points: np.ndarray) -> np.ndarray:
@@ -57,7 +47,7 @@ def made_points(points: np.ndarray) -> np.ndarray:
 
 def crop_points(points: np.ndarray) -> np.ndarray:
     """The points (P, 2) that a crop is made around: what Human3.6M's recordings hold, toes and fingertips included."""
-    return np.concatenate([np.delete(points, _NOT_IN_CROP, axis=0), made_points(points)])
+    return np.concatenate([points[list(BLAZEPOSE.in_crop)], made_points(points)])
 
 
 def _gaussian_kernel(std: float) -> np.ndarray:
@@ -124,4 +114,4 @@ def mpii_heatmaps(landmarks: Landmarks, crop: Square | None = None) -> np.ndarra
         spread = sum(abs(weight) * fitted[k][1] for k, weight in weights.items()) / total
         wider = max(PEAK_STD**2 - network_std**2, 0) + (error * trunk) ** 2
         maps[m] = _gaussian(mean, spread + wider * np.eye(2))
-    return np.maximum(maps, _LOST_LEVEL * (maps.max(axis=(1, 2), keepdims=True) < _LOST_LEVEL))
+    return np.maximum(maps, LOST_LEVEL * (maps.max(axis=(1, 2), keepdims=True) < LOST_LEVEL))

@@ -148,7 +148,7 @@ class ResultWriter:
             "person": row.number,
             "crop_px": rounded([*row.person.corner, row.person.side]),
             "crop_angle_deg": round(float(np.degrees(row.person.angle)), 1),
-            "joints_px": rounded(row.person.joints_px),
+            "joints_px": [None if np.isnan(joint).any() else rounded(joint) for joint in row.person.joints_px],
             "confidence": np.round(row.person.confidence.astype(float), 3).tolist(),
             "consensus_mm": rounded(row.consensus_mm),
             "spread_mm": rounded(row.spread_mm),

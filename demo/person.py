@@ -22,7 +22,7 @@ class Person:
     Attributes:
         corner, side, angle: the crop, px and radians; see :class:`demo.crops.Square`.
         heatmaps: (16, 64, 64) float32 over the crop; cell (c, r) lies at (c, r) / 64 of it.
-        joints_px: (16, 2) the detector's best guess of each MPII joint.
+        joints_px: (16, 2) the detector's best guess of each MPII joint; NaN where keypoints lack it.
         confidence: (16,) peaks of the heatmaps.
         landmarks: the embedded detector's own result, or None.
         next_region: where that detector would look again, or None.

@@ -54,8 +54,11 @@ def _side_colour(name: str) -> tuple[int, int, int]:
 
 
 def _bones(canvas: np.ndarray, points: np.ndarray, bones: Sequence[tuple[int, int]], names: Sequence[str], width: int):
-    fixed = np.round(points * 16).astype(int)
+    known = np.isfinite(points).all(axis=-1)
+    fixed = np.round(np.where(known[:, None], points, 0) * 16).astype(int)
     for a, b in bones:
+        if not known[[a, b]].all():
+            continue
         colour = _side_colour(names[b]) if _side_colour(names[b]) != MIDDLE else _side_colour(names[a])
         cv2.line(canvas, fixed[a].tolist(), fixed[b].tolist(), colour, width, cv2.LINE_AA, shift=4)
 

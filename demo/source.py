@@ -9,18 +9,23 @@ import numpy as np
 
 from demo.fetch import DEMO_VIDEO, fetch
 from demo.images import HEIC_HINT, is_heic, num_frames, output_names, read_image, sort_folder
+from demo.person import Person
 from demo.video import Video, can_decode
 from utils.errors import DiffPoseError
 
 
 class SourceFrame(NamedTuple):
-    """``name`` of the file, ``number`` of the frame or picture from 0, ``time_s`` in a video, name of the output."""
+    """``name`` of the file, ``number`` of the frame or picture from 0, ``time_s`` in a video, name of the output.
+
+    ``persons``: who is in it, where keypoints say so already; None where they have to be found.
+    """
 
     name: str
     number: int
     time_s: float
     output: str
     image: np.ndarray
+    persons: list[Person] | None = None
 
 
 def kind_of(path: str | Path) -> str:
@@ -54,6 +59,11 @@ class Source:
         self.paths, lines = sort_folder(path) if self.kind == "folder" else ([path], [])
         for line in lines:
             print(f"{path}: {line}", file=sys.stderr)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether frames follow each other, so that people can be followed."""
+        return self.video is not None
 
     @property
     def expected(self) -> int | None:

@@ -8,6 +8,8 @@ from utils.skeleton import HEATMAP_SIZE
 
 COUNTED_SHARE = 0.1
 """Cells above this share of their map's peak count in moments, so that a detector's faint floor does not."""
+LOST_LEVEL = 0.004
+"""A map that holds this value everywhere says nothing: how a joint that is not seen is given to a lifter."""
 
 # Bits of float16. Non-negative values are in the order of their patterns, and from here on they are infinite or NaN;
 # read as unsigned numbers, negative values that are infinite or NaN are the largest.
