@@ -16,7 +16,7 @@ COLUMNS = {
 }
 # Smaller is better for all of these: what "better" and "worse" are told by.
 JUDGED = ("best_mpjpe", "best_pa_mpjpe", "mean_mpjpe", "calibration_error", "energy_score")
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#000000", "#8c6d31", "#5254a3")
 
 
 def table(about: Mapping[str, object], results: Sequence[Mapping]) -> str:
@@ -51,7 +51,7 @@ def plot_frontier(path: str | Path, results: Sequence[Mapping]) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(13.5, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     groups: dict[str, list[Mapping]] = {}
     for result in results:
@@ -76,7 +76,7 @@ def plot_frontier(path: str | Path, results: Sequence[Mapping]) -> Path:
         axes.set_xlabel("hypotheses a second")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right", fontsize=8)
     with written_in_one_step(path) as partial:
         figure.savefig(partial, format="png")
     return Path(path)

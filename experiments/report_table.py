@@ -1,4 +1,4 @@
-"""A run's report as a short Markdown table: ``python experiments/report_table.py RUN/report.json --into README.md``.
+"""A report or a frontier as a Markdown table: ``python experiments/report_table.py RUN/report.json --into README.md``.
 
 Replaces the text between ``<!-- report: NAME -->`` and ``<!-- end of report -->`` where NAME is the file's name without
 ``.json``. The README's results are made so from experiments/synthetic/quickstart.json.
@@ -13,6 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
+from experiments.frontier_output import table as frontier_table
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.report import write_text
 
@@ -48,6 +49,13 @@ def report_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def table_of(content: dict[str, Any]) -> str:
+    """The table of a report.json, or of a frontier.json."""
+    if "about" not in content:
+        return report_table(content)
+    return frontier_table(content["about"], content["results"]).strip()
+
+
 def with_report(text: str, table: str, name: str) -> str:
     """A Markdown text with the marked place filled. Raises DiffPoseError if there is no such place."""
     place = re.compile(rf"(<!-- report: {re.escape(name)} -->\n).*?(<!-- end of report -->)", re.DOTALL)
@@ -58,11 +66,11 @@ def with_report(text: str, table: str, name: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=Path, help="report.json of a run, or a copy under another name")
+    parser.add_argument("report", type=Path, help="report.json or frontier.json of a run, or a copy under another name")
     parser.add_argument("--into", nargs="+", type=Path, default=[], metavar="FILE.md", help="files with a marked place")
     arguments = parser.parse_args()
     try:
-        table = report_table(json.loads(arguments.report.read_text(encoding="utf-8")))
+        table = table_of(json.loads(arguments.report.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DiffPoseError(f"{arguments.report}: not a readable report.json ({error})") from None
     print(table)

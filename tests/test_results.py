@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.claims import claims_table
-from experiments.report_table import report_table, with_report
+from experiments.report_table import report_table, table_of, with_report
 from experiments.results import effect, read_results, spread
 from experiments.tables import TABLES, csv_of, text_of, with_tables
 from tests.support.helpers import ROOT
@@ -121,6 +121,13 @@ def test_the_readmes_results_are_those_of_the_committed_report():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert with_report(text, report_table(report), "quickstart") == text, "run experiments/report_table.py --into again"
     assert all(result["info"]["source"].startswith("synthetic") for result in report["results"])
+
+
+@pytest.mark.parametrize("name", ["quickstart_frontier", "pred_x0", "velocity"])
+def test_the_frontiers_in_the_documents_are_the_committed_ones(name):
+    content = json.loads((ROOT / "experiments" / "synthetic" / "frontiers" / f"{name}.json").read_text())
+    text = (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8")
+    assert with_report(text, table_of(content), name) == text, "run experiments/report_table.py --into docs/samplers.md"
 
 
 def test_a_report_becomes_a_table(tmp_path):
