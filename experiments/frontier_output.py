@@ -1,5 +1,6 @@
 """The table and the picture of experiments/frontier.py."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def table(about: Mapping[str, object], results: Sequence[Mapping]) -> str:
         "Lengths in mm. In brackets: the 95 % interval of the paired difference from the first row, with + where it is "
         "better and - where it is worse for sure."
     )
-    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", legend, "", f"({facts})"]) + "\n"
+    notes = [textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) for text in (legend, f"({facts})")]
+    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", notes[0], "", notes[1]]) + "\n"
 
 
 def _cell(number: Mapping, key: str, digits: int, factor: float) -> str:
