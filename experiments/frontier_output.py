@@ -33,8 +33,12 @@ def table(about: Mapping[str, object], results: Sequence[Mapping]) -> str:
         "Lengths in mm. In brackets: the 95 % interval of the paired difference from the first row, with + where it is "
         "better and - where it is worse for sure."
     )
-    notes = [textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) for text in (legend, f"({facts})")]
-    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", notes[0], "", notes[1]]) + "\n"
+    rows = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return "\n".join([*rows, "", _wrapped(legend), "", _wrapped(f"({facts})")]) + "\n"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _cell(number: Mapping, key: str, digits: int, factor: float) -> str:
