@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,9 +27,10 @@ from demo.detectors import CROPS
 from demo.embedded import EmbeddedDetector
 from demo.estimator import PoseEstimator
 from demo.fetch import DEMO_VIDEO, fetch
+from demo.output import Row, rows_of
 from demo.people import PersonTracker
 from demo.person import Person
-from demo.smoothing import jitter_mm, smooth
+from demo.smoothing import TrackSmoother, jitter_mm, smooth
 from demo.video import Video
 from utils.errors import run_script
 from utils.skeleton import HEATMAP_SIZE
@@ -136,13 +138,18 @@ def background(frames: list[tuple[int, np.ndarray]]) -> np.ndarray:
     return np.median(np.stack([image for _, image in frames]), axis=0).astype(np.uint8)
 
 
-def cut_person(image: np.ndarray, scene: np.ndarray, person: Person) -> tuple[np.ndarray, np.ndarray]:
-    """A person's crop (s, s, 3) and where in it the person is (s, s) bool, by the difference from the empty scene."""
-    left, top = (int(value) for value in person.square.upright().corner)
-    side = int(person.square.upright().side)
-    part = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
+def cut_person(image: np.ndarray, scene: np.ndarray, person: Person) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """What of a person's crop lies in the picture (h, w, 3), where in it the person is (h, w) bool, and its corner.
+
+    The person is where the picture differs from the empty scene; the corner is (left, top), px.
+    """
+    hull = person.square.upright()
+    left, top = (max(int(value), 0) for value in hull.corner)
+    right, bottom = (int(value + hull.side) for value in hull.corner)
+    part = slice(top, bottom), slice(left, right)
     away = cv2.blur(np.abs(image[part].astype(int) - scene[part]).max(-1).astype(np.float32), (5, 5)) > 14
-    return image[part], cv2.morphologyEx(away.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15))).astype(bool)
+    mask = cv2.morphologyEx(away.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15))).astype(bool)
+    return image[part], mask, (left, top)
 
 
 def paste(canvas: np.ndarray, piece: np.ndarray, mask: np.ndarray, left: int, top: int) -> None:
@@ -154,12 +161,17 @@ def paste(canvas: np.ndarray, piece: np.ndarray, mask: np.ndarray, left: int, to
     canvas[rows, columns][mask[part]] = piece[part][mask[part]]
 
 
-def crossing_frames(
-    detector: EmbeddedDetector, *, first: int = 80, last: int = 180, every: int = 4
-) -> list[np.ndarray]:
-    """A made video of two people who cross: the walker, and mirrored, in other colours, coming towards her.
+class MadeFrame(NamedTuple):
+    """A made picture (H, W, 3), and the places (2,) px of who is to be seen in it: of two people, by 0 and 1."""
 
-    Each is missing for a second: her before they meet, the other one afterwards.
+    image: np.ndarray
+    places: dict[int, np.ndarray]
+
+
+def crossing_frames(detector: EmbeddedDetector, *, first: int = 80, last: int = 180, every: int = 4) -> list[MadeFrame]:
+    """A made video of two people who cross: the walker (0), and mirrored, in other colours, coming towards her (1).
+
+    Each is missing for a second: her until they meet, where she hides the other one; the other one afterwards.
     """
     video = list(Video(fetch(DEMO_VIDEO)[0], every=every))
     scene = background(video[:: max(1, len(video) // 15)])
@@ -170,22 +182,41 @@ def crossing_frames(
         people = detector.people(image, near=tracker.near(step))
         tracker.number(people, step, image)
         walker = max(people, key=lambda person: person.square.middle[1])
-        piece, mask = cut_person(image, scene, walker)
-        left, top = (int(value) for value in walker.square.upright().corner)
-        canvas = scene.copy()
+        piece, mask, (left, top) = cut_person(image, scene, walker)
+        canvas, places = scene.copy(), {}
         if not len(shown) * 2 // 3 <= step < len(shown) * 2 // 3 + gap:
-            mirrored = scene.shape[1] - left - piece.shape[1]
-            paste(canvas, piece[:, ::-1, ::-1], mask[:, ::-1], mirrored - 150, top + 20)
-        if not 3 <= step < 3 + gap:
+            mirrored = scene.shape[1] - left - piece.shape[1] - 150
+            paste(canvas, piece[:, ::-1, ::-1], mask[:, ::-1], mirrored, top + 20)
+            places[1] = np.array([scene.shape[1] - walker.square.middle[0] - 150, walker.square.middle[1] + 20])
+        if not len(shown) // 8 <= step < len(shown) // 8 + gap:
             paste(canvas, piece, mask, left, top)
-        frames.append(canvas)
+            places[0] = walker.square.middle
+        frames.append(MadeFrame(canvas, places))
     return frames
 
 
-def follow(detector: EmbeddedDetector, frames: list[np.ndarray], rate: float) -> list[dict[int, Person]]:
+def numbers_of(people: list[dict[int, Person]], frames: list[MadeFrame]) -> dict[int, list[int | None]]:
+    """For each of the two, the numbers under which they are found in the frames in which they are to be seen.
+
+    None where nobody is found. Frames in which the two are nearer than half a crop are left out: there one hides the
+    other.
+    """
+    numbers: dict[int, list[int | None]] = {0: [], 1: []}
+    for found, (_, places) in zip(people, frames, strict=True):
+        side = max((person.side for person in found.values()), default=1.0)
+        if len(places) == 2 and np.linalg.norm(places[0] - places[1]) < side / 2:
+            continue
+        for who, place in places.items():
+            away = {k: float(np.linalg.norm(person.square.middle - place)) for k, person in found.items()}
+            best = min(away, key=away.__getitem__, default=None)
+            numbers[who].append(best if best is not None and away[best] < 0.25 * side else None)
+    return numbers
+
+
+def follow(detector: EmbeddedDetector, frames: list[MadeFrame], rate: float) -> list[dict[int, Person]]:
     """For each frame its people by number."""
     tracker, out = PersonTracker(rate=rate), []
-    for step, image in enumerate(frames):
+    for step, (image, _) in enumerate(frames):
         people = detector.people(image, near=tracker.near(step))
         out.append(dict(zip(tracker.number(people, step, image), people, strict=True)))
     return out
@@ -232,21 +263,36 @@ def _print_boxes(upright: Upright, angles: list[float]) -> None:
         print(f"{angle:g} degrees: {found} of {wanted} people found in their given boxes", flush=True)
 
 
-def _print_crossing(estimator: PoseEstimator) -> None:
-    people = follow(estimator.detector, crossing_frames(estimator.detector), rate=7.5)
-    for number in sorted({number for frame in people for number in frame}):
-        steps = [step for step, frame in enumerate(people) if number in frame]
-        poses = [estimator.lift([people[step][number]], frame=step) for step in steps]
-        consensus = np.concatenate([one.consensus_mm for one in poses])
-        std = np.concatenate([one.hypotheses_mm.std(axis=1) for one in poses])
-        places = [round(float(people[step][number].square.middle[0])) for step in (steps[0], steps[-1])]
-        text = f"person {number}: {len(steps)} of {len(people)} frames, from {places[0]} to {places[1]} px"
-        if len(steps) > 2:
-            smoothed = smooth(np.array(steps) / 7.5, consensus, std)
-            inner = np.flatnonzero(np.diff(steps, 2) == 0)
-            before, after = (jitter_mm(one[inner[0] : inner[-1] + 3]) for one in (consensus, smoothed))
-            text += f"; jitter {before:.1f} mm per frame squared, {after:.1f} smoothed"
-        print(text)
+def track_jitter_mm(steps: list[int], poses_mm: np.ndarray) -> float:
+    """The jitter of a track (T, J, 3) over all triples of consecutive frames, of which ``steps`` are the numbers."""
+    inner = np.flatnonzero((np.diff(steps)[:-1] == 1) & (np.diff(steps)[1:] == 1))
+    second = poses_mm[inner] - 2 * poses_mm[inner + 1] + poses_mm[inner + 2]
+    return float(np.median(np.linalg.norm(second, axis=-1)))
+
+
+def _print_crossing(estimator: PoseEstimator, every: int) -> None:
+    frames = crossing_frames(estimator.detector, every=every)
+    people = follow(estimator.detector, frames, rate=30 / every)
+    rows: list[Row] = []
+    smoother = TrackSmoother()
+    for step, found in enumerate(people):
+        if found:
+            persons = list(found.values())
+            made = rows_of("made", step, list(found), persons, estimator.lift(persons, frame=step))
+            smoother.add(step * every / 30, made)
+            rows += made
+    smoothed = smoother.result()
+    for who, numbers in numbers_of(people, frames).items():
+        known = [number for number in numbers if number is not None]
+        names = ", ".join(str(number) for number in sorted(set(known)))
+        print(f"person {who}: found in {len(known)} of {len(numbers)} frames, as number {names}")
+    for number in sorted({row.number for row in rows}):
+        own = [row for row in rows if row.number == number]
+        if len(own) > 9:
+            steps = [row.frame for row in own]
+            before = track_jitter_mm(steps, np.stack([row.consensus_mm for row in own]))
+            after = track_jitter_mm(steps, np.stack([smoothed[step, number] for step in steps]))
+            print(f"number {number}: jitter {before:.1f} mm per frame squared, {after:.1f} smoothed")
 
 
 def main() -> int:
@@ -266,7 +312,7 @@ def main() -> int:
     elif args.what == "boxes":
         _print_boxes(Upright(estimator, every=args.every, poses=False), args.angles)
     elif args.what == "crossing":
-        _print_crossing(estimator)
+        _print_crossing(estimator, args.every)
     else:
         result = compare_smooth(estimator, ("S9", "S11"), ("Walking", "Greeting", "Sitting", "Photo"))
         print(", ".join(f"{name} {value:.1f}" for name, value in result.items()))

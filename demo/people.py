@@ -1,6 +1,7 @@
 """Who is who from frame to frame of a video."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +19,9 @@ _MAX_COST = 1.0
 _DOUBT, _LEAST_TRUST = 0.05, 0.4
 _SPEED_MEMORY = 0.6
 _PATCH = 64
+# Somebody found could as well be another, who is missing, if the costs differ by less than this. Who it was is decided
+# when both are this far apart again (sides of the crop), or never if that takes longer than this, s.
+_DOUBTFUL, _APART, _DECIDE_WITHIN_S = 0.2, 0.4, 1.0
 
 
 def joint_colours(image: np.ndarray, person: Person) -> np.ndarray:
@@ -76,16 +80,26 @@ class _Track:
         self.colours = colours if colours is not None else self.colours
 
 
+class _Contest(NamedTuple):
+    """Two who may have been taken for each other, with what was known of each before; ``tracks``: by their numbers."""
+
+    step: int
+    tracks: dict[int, _Track]
+
+
 class PersonTracker:
     """Numbers people so that each keeps theirs through a video, crossings and gaps of a second included.
 
     Predicted place, size and the colours around the joints decide together, for all people of a frame at once (the
-    assignment of least total cost). ``rate``: frames a second that are looked at.
+    assignment of least total cost). Where two meet and one hides the other, the one who is seen may be either: as soon
+    as both are seen apart again, their ways before they met decide. ``rate``: frames a second that are looked at.
     """
 
     def __init__(self, *, rate: float = 30.0):
         self._forget = max(FORGET_AFTER_FRAMES, int(np.ceil(FORGET_AFTER_S * rate)))
+        self._decide_within = max(1, round(_DECIDE_WITHIN_S * rate))
         self._tracks: dict[int, _Track] = {}
+        self._contests: list[_Contest] = []
         self._next = 0
 
     def near(self, step: int) -> list[Square]:
@@ -109,6 +123,8 @@ class PersonTracker:
         for i, k in zip(*linear_sum_assignment(np.minimum(costs, _MAX_COST)), strict=True):
             if costs[i, k] < _MAX_COST:
                 numbers[i] = known[k]
+        self._doubt(step, costs, numbers, known)
+        self._decide(step, persons, colours, numbers)
         for i, person in enumerate(persons):
             if i in numbers:
                 self._tracks[numbers[i]].update(step, person, colours[i])
@@ -117,3 +133,49 @@ class PersonTracker:
             square = person.square
             self._tracks[numbers[i]] = _Track(step, square.middle, square.side, person.region, colours[i])
         return [numbers[i] for i in range(len(persons))]
+
+    def _doubt(self, step: int, costs: np.ndarray, numbers: dict[int, int], known: list[int]) -> None:
+        """Remember whoever is found where somebody else, who is not found, may be as well."""
+        missing = [column for column, k in enumerate(known) if k not in numbers.values()]
+        contested = [set(contest.tracks) for contest in self._contests]
+        for i, number in numbers.items():
+            for column in missing:
+                pair = {number, known[column]}
+                limit = min(costs[i, known.index(number)] + _DOUBTFUL, _MAX_COST)
+                if costs[i, column] < limit and pair not in contested:
+                    self._contests.append(_Contest(step, {k: replace(self._tracks[k]) for k in pair}))
+
+    def _decide(
+        self, step: int, persons: list[Person], colours: list[np.ndarray | None], numbers: dict[int, int]
+    ) -> None:
+        """Of two who are apart again, exchange the numbers if that fits their ways before they met better."""
+        open_contests = []
+        for contest in self._contests:
+            before = contest.tracks
+            found = {k: i for i, k in numbers.items() if k in before}
+            others = [i for i in range(len(persons)) if i not in numbers or numbers[i] in before]
+            pairs = [(k, i, j) for k, i in found.items() for j in others if _are_apart(persons[i], persons[j])]
+            for k, i, j in pairs:
+                (other,) = before.keys() - {k}
+                kept, changed = (
+                    [before[n].cost(step, persons[m], colours[m]) for n, m in ways]
+                    for ways in (((k, i), (other, j)), ((k, j), (other, i)))
+                )
+                if sum(changed) < sum(kept) and max(changed) < _MAX_COST:
+                    numbers[i], numbers[j] = other, k
+                    self._tracks.update(before)
+                    break
+            else:
+                is_decided = bool(pairs) and len(found) == 2
+                if (
+                    not is_decided
+                    and step - contest.step < self._decide_within
+                    and before.keys() <= self._tracks.keys()
+                ):
+                    open_contests.append(contest)
+        self._contests = open_contests
+
+
+def _are_apart(a: Person, b: Person) -> bool:
+    """Whether two are too far from each other to be taken for each other."""
+    return bool(np.linalg.norm(a.square.middle - b.square.middle) > _APART * max(a.side, b.side))

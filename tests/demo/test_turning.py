@@ -190,8 +190,7 @@ def test_a_box_around_one_of_two_who_overlap(upright):
     image = upright.frames[3][1]
     (person, *_), _, _ = upright.people[3]
     scene = background(upright.frames)
-    piece, mask = cut_person(image, scene, person)
-    left, top = (int(value) for value in person.square.upright().corner)
+    piece, mask, (left, top) = cut_person(image, scene, person)
     shift = round(0.3 * person.side)
     both = image.copy()
     paste(both, piece, mask, left + shift, top)
