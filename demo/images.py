@@ -3,12 +3,15 @@
 What a file is decides the decoder that can read it, never the name's ending.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from utils.decoders import is_video
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 from utils.input_folders import is_clutter
 
@@ -27,12 +30,8 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises DiffPoseError for a missing, empty or unreadable file.
     """
     path = Path(path)
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DiffPoseError(f"{path}: cannot be read ({error.strerror}): give an image, a folder or a video") from None
-    if not len(data):
-        raise DiffPoseError(f"{path}: the file is empty: copy or download it again")
+    check_readable(path)
+    data = np.frombuffer(path.read_bytes(), np.uint8)
     try:
         image = cv2.imdecode(data, _AS_STORED_BUT_UPRIGHT)
     except cv2.error as error:
@@ -56,6 +55,27 @@ def to_rgb8(image: np.ndarray) -> np.ndarray:
         alpha = image[..., 3:].astype(np.float32) / 255
         image = np.round(image[..., :3] * alpha + 127 * (1 - alpha)).astype(np.uint8)
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def check_readable(path: Path) -> None:
+    """DiffPoseError, with the true cause, where there is no such file, no content, or no way to read it."""
+    problem = _unreadable(path)
+    if problem:
+        raise DiffPoseError(f"{path}: {problem}")
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return None if file.read(1) else "the file is empty: copy or download it again"
+        if path.exists():
+            return "neither a file nor a folder: write it to a file first"
+        if path.is_symlink():
+            return f"a link to {os.readlink(path)}, which does not exist"
+        return "no such file: give an image, a folder of images or a video with --input"
+    except OSError as error:
+        return f"cannot be read ({environment_trouble(error) or error.strerror})"
 
 
 def is_heic(path: Path) -> bool:
@@ -85,30 +105,39 @@ def num_frames(path: str | Path) -> int:
 def sort_folder(folder: str | Path) -> tuple[list[Path], list[str]]:
     """The pictures of a folder, by name, and one line for each kind of thing that is left out.
 
-    Raises DiffPoseError when there is no picture.
+    Raises DiffPoseError when there is no picture, or the folder can't be read.
     """
-    pictures, left_out, companions = [], [], 0
-    for path in sorted(Path(folder).iterdir()):
+    pictures, animations, left_out, companions = [], [], [], 0
+    try:
+        entries = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise DiffPoseError(f"{folder}: cannot be read ({environment_trouble(error) or error.strerror})") from None
+    for path in entries:
         if is_clutter(path.name):
             companions += 1
-        elif path.is_dir():
-            left_out.append(f"{path.name} (a folder)")
-        elif num_frames(path):
+            continue
+        problem = "a folder" if os.path.isdir(path) else _unreadable(path)
+        frames = 0 if problem else num_frames(path)
+        if frames > 1:
+            animations.append(path.name)
+        if frames:
             pictures.append(path)
         else:
-            left_out.append(f"{path.name} ({_reason(path)})")
+            left_out.append(f"{path.name} ({problem or _reason(path)})")
     lines = [f"left out: {', '.join(left_out)}"] if left_out else []
     if companions:
         lines.append(f"passed over: {companions} hidden or system file{'s' * (companions != 1)}")
+    if animations:
+        lines.append(f"only the first frame is taken of {', '.join(animations)}: give each by itself for all of them")
     if not pictures:
         raise DiffPoseError(f"{folder}: no picture in it that can be read" + "".join(f"; {line}" for line in lines))
     return pictures, lines
 
 
 def _reason(path: Path) -> str:
-    if not path.stat().st_size:
-        return "empty"
-    return HEIC_HINT if is_heic(path) else "not an image that can be decoded"
+    if is_heic(path):
+        return HEIC_HINT
+    return "a video: give it by itself" if is_video(path) else "not an image that can be decoded"
 
 
 def images_in(folder: str | Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Results as files: poses.npz (all hypotheses, as arrays) and poses.json (all but the hypotheses); see docs/demo.md."""
 
+import contextlib
 import json
 import tempfile
 import zipfile
@@ -21,6 +22,7 @@ MAX_MODES = 5
 UNITS = (
     "mm, root-centred; x right in the picture, y up, z towards the camera; 2D in px of the picture from its upper left"
 )
+OTHER_OUTPUT = "free some space, or choose another folder with --output"
 SCALE_NOTE = "size of an average body: a single image does not tell it; give --height_cm to set it"
 
 
@@ -92,9 +94,13 @@ class ResultWriter:
             if kind is None:
                 self._write()
         except OSError as problem:
-            raise DiffPoseError(f"{self.folder}: cannot be written ({problem.strerror}): free some space") from None
+            raise self._cannot_write(problem) from None
         finally:
-            self._hypotheses.close()
+            with contextlib.suppress(OSError):  # what a full disk left in its buffer
+                self._hypotheses.close()
+
+    def _cannot_write(self, error: OSError) -> DiffPoseError:
+        return DiffPoseError(f"{self.folder}: cannot be written ({error.strerror}): {OTHER_OUTPUT}")
 
     def __len__(self) -> int:
         return len(self._columns.get("frame", ()))
@@ -105,7 +111,10 @@ class ResultWriter:
             return
         for row in rows:
             self._shape = row.hypotheses_mm.shape
-            self._hypotheses.write(np.ascontiguousarray(row.hypotheses_mm, np.float32).data)
+            try:
+                self._hypotheses.write(np.ascontiguousarray(row.hypotheses_mm, np.float32).data)
+            except OSError as error:
+                raise self._cannot_write(error) from None
             count = min(len(row.modes.weights), MAX_MODES)
             poses = np.full((MAX_MODES, *self._shape[1:]), np.nan, np.float32)
             weights = np.zeros(MAX_MODES, np.float32)

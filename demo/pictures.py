@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from demo.crops import between, cut_out
-from demo.output import Row
+from demo.output import OTHER_OUTPUT, Row
 from demo.person import Person
-from utils.errors import DiffPoseError
 from utils.evaluation.consensus import GUESSED_SPREAD_MM
+from utils.files import written_in_one_step
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, Skeleton
 
 # As in utils/evaluation/plotting.py, here as RGB.
@@ -183,9 +183,7 @@ def draw(image: np.ndarray, rows: Sequence[Row], skeleton: Skeleton) -> np.ndarr
 def save_png(path: Path, picture: np.ndarray) -> None:
     """Write an RGB picture. Raises DiffPoseError when that fails."""
     ok, data = cv2.imencode(".png", picture[..., ::-1])
-    try:
+    with written_in_one_step(path, way_out=OTHER_OUTPUT) as partial:
         if not ok:
             raise OSError(0, "the picture can't be encoded")
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise DiffPoseError(f"{path}: cannot be written ({error.strerror}): choose another --output") from None
+        partial.write_bytes(data.tobytes())

@@ -1,5 +1,6 @@
 """What the demo looks at: a picture, a folder of pictures, or a video, as frames one at a time."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from demo.fetch import DEMO_VIDEO, fetch
-from demo.images import HEIC_HINT, is_heic, num_frames, output_names, read_image, sort_folder
+from demo.images import HEIC_HINT, check_readable, is_heic, num_frames, output_names, read_image, sort_folder
 from demo.person import Person
-from demo.video import Video, can_decode
+from demo.video import Video
+from utils.decoders import is_video
 from utils.errors import DiffPoseError
 
 
@@ -31,19 +33,16 @@ class SourceFrame(NamedTuple):
 def kind_of(path: str | Path) -> str:
     """``folder``, ``video`` or ``image``, by what can be decoded.
 
-    Raises DiffPoseError when there is no such file, or nothing in it can be decoded.
+    Raises DiffPoseError when there is no such file, it can't be read, or nothing in it can be decoded.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # False where it may not be looked at: then its error follows
         return "folder"
-    if not path.exists():
-        raise DiffPoseError(f"{path}: no such file: give an image, a folder of images or a video with --input")
-    if not path.stat().st_size:
-        raise DiffPoseError(f"{path}: the file is empty: copy or download it again")
+    check_readable(path)
     frames = num_frames(path)
     if frames == 1:
         return "image"
-    if frames > 1 or can_decode(path):
+    if frames > 1 or is_video(path):
         return "video"
     way_out = HEIC_HINT if is_heic(path) else "convert it to JPEG or PNG, or to MP4 (H.264)"
     raise DiffPoseError(f"{path}: not an image and not a video that can be decoded: {way_out}")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from demo.images import num_frames, to_rgb8
+from utils.decoders import open_video
 from utils.errors import DiffPoseError
 
 # Frames of an animated WebP or AVIF that are decoded at once.
@@ -24,15 +25,6 @@ class Frame(NamedTuple):
     image: np.ndarray
 
 
-def can_decode(path: str | Path) -> bool:
-    """Whether a video decoder finds a frame in a file."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return capture.isOpened() and capture.grab()
-    finally:
-        capture.release()
-
-
 class Video:
     """Every ``every``-th frame of a video file, decoded one at a time; the others are skipped undecoded where possible.
 
@@ -45,7 +37,7 @@ class Video:
         self.path, self.every = Path(path), every
         if not self.path.is_file() or not self.path.stat().st_size:
             raise DiffPoseError(f"{self.path}: the file is empty or missing: copy or download it again")
-        capture = cv2.VideoCapture(str(self.path))
+        capture = open_video(self.path)
         self._captured = capture.isOpened() and capture.grab()
         self.fps = capture.get(cv2.CAP_PROP_FPS) or 25.0
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -75,7 +67,7 @@ class Video:
         return self._read_video() if self._captured else self._read_animation()
 
     def _read_video(self) -> Iterator[Frame]:
-        capture = cv2.VideoCapture(str(self.path))
+        capture = open_video(self.path)
         number, time_s = 0, -1.0
         try:
             while capture.grab():

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from demo.output import Row
+from demo.output import OTHER_OUTPUT, Row
 from demo.pictures import CROP_COLOUR, outline, upright_view
-from utils.errors import DiffPoseError
 from utils.evaluation.consensus import GUESSED_SPREAD_MM
+from utils.files import written_in_one_step
 from utils.skeleton import Skeleton
 
 TEMPLATE = Path(__file__).with_name("viewer.html")
@@ -116,7 +116,5 @@ class ViewerWriter:
         # '</' would end the page's script element.
         text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
         page = TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text, 1)
-        try:
-            path.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise DiffPoseError(f"{path}: cannot be written ({error.strerror}): choose another --output") from None
+        with written_in_one_step(path, way_out=OTHER_OUTPUT) as partial:
+            partial.write_text(page, encoding="utf-8")

@@ -5,7 +5,7 @@ import os
 import re
 
 _WAYS_OUT = {
-    "the file is whole, but you may not read it: change its permissions": (errno.EACCES, errno.EPERM),
+    "the file is whole, but this user may not read or write it: change its permissions": (errno.EACCES, errno.EPERM),
     "another program or another machine holds a lock on it: wait for it or end it, or copy the file to a local disk": (
         errno.EAGAIN,
         errno.EDEADLK,

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from utils.environment import environment_trouble
+
 
 class DiffPoseError(Exception):
     """Bad input or an unusable environment.
@@ -26,8 +28,23 @@ def _which_process() -> str:
     return f"process {rank} of {size}: " if size != "1" else ""
 
 
+def _fault_of_the_machine(error: Exception) -> str | None:
+    """What to say of an error that is neither the user's nor ours; None for all others."""
+    # torch's own class has this name; comparing names saves importing torch here.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        way_out = "lower TRAIN.BATCH_SIZE_PER_GPU, TEST.BATCH_SIZE_PER_GPU, TEST.CHUNK or WORKERS"
+        return f"out of memory ({one_line(error)[:160]}): {way_out}"
+    if not isinstance(error, OSError):
+        return None
+    trouble = environment_trouble(error)
+    return f"{error.filename}: {trouble}" if trouble and error.filename else trouble
+
+
 def run_script(main: Callable[[], int | None]) -> None:
-    """Run a script's main function; a :class:`DiffPoseError` becomes one line on stderr and exit code 2."""
+    """Run a script's main function; a :class:`DiffPoseError` becomes one line on stderr and exit code 2.
+
+    So do full disks, locked files, missing permissions and memory that runs out, wherever they are noticed.
+    """
     try:
         code = main() or 0
     except DiffPoseError as error:
@@ -38,11 +55,10 @@ def run_script(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        # torch's own class has this name; comparing names saves importing torch here.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+        fault = _fault_of_the_machine(error)
+        if fault is None:
             raise
-        way_out = "lower TRAIN.BATCH_SIZE_PER_GPU, TEST.BATCH_SIZE_PER_GPU, TEST.CHUNK or WORKERS"
-        print(f"error: {_which_process()}out of memory ({one_line(error)[:160]}): {way_out}", file=sys.stderr)
+        print(f"error: {_which_process()}{fault}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,18 +1,14 @@
 """What every source hands to the pipeline: recordings, each with its annotated frames and a stream of images."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-# Decoders would print their own complaints on stderr; the user gets our one line instead.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-
 import cv2
 import numpy as np
 
+from utils.decoders import open_video
 from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 
@@ -95,7 +91,7 @@ def video_images(path: Path, indices: np.ndarray, *, rate: float | None = None) 
     one that states another rate, and for one that ends before the length that it declares.
     """
     _check_readable(require(path, "video"))
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    video = open_video(path, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not video.isOpened():
             raise DiffPoseError(f"{path}: not a readable video (truncated?): download it again")
