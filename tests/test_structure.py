@@ -82,6 +82,82 @@ def test_scripts_import_without_the_optional_packages():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+# --- what a file is, where a home is, and whether there is something
+
+# The names' endings that are asked for: to leave something out, or to write what the user names, never to read it.
+ENDINGS_ASKED = {"utils/input_folders.py", "models/export.py"}
+# Objects whose length may be unknown or 0 although they are there.
+WITH_LENGTH = {"video", "source", "capture", "dataset", "loader", "sampler", "reader", "writer"}
+
+
+def asks_for_endings(node):
+    """``path.suffix in (..)``, ``path.suffix == ".json"``, ``name.endswith((..))``."""
+    if isinstance(node, ast.Compare):
+        return any(isinstance(part, ast.Attribute) and part.attr in ("suffix", "suffixes") for part in ast.walk(node))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "endswith":
+        return bool(node.args) and isinstance(node.args[0], ast.Tuple)
+    return False
+
+
+def home_folders(node):
+    return isinstance(node, ast.Attribute) and node.attr in ("home", "expanduser")
+
+
+def truths(node):
+    """What is taken for true or false as a whole, without a comparison."""
+    if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+        yield from operands(node.test)
+
+
+def operands(test):
+    if isinstance(test, ast.BoolOp):
+        for value in test.values:
+            yield from operands(value)
+    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        yield from operands(test.operand)
+    else:
+        yield test
+
+
+def files_with(found):
+    return {str(path.relative_to(ROOT)) for path in FILES if any(map(found, ast.walk(ast.parse(path.read_text()))))}
+
+
+def test_what_a_file_is_no_list_of_endings_decides():
+    assert files_with(asks_for_endings) == ENDINGS_ASKED
+
+
+def test_one_helper_knows_of_home_folders():
+    assert files_with(home_folders) == {"utils/cache.py"}
+
+
+def test_objects_with_a_length_are_compared_with_none():
+    """``if self.video`` was False for a video whose length nobody knew."""
+    wrong = {
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(asked)}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        for asked in truths(node)
+        if getattr(asked, "attr", getattr(asked, "id", "")).strip("_") in WITH_LENGTH
+    }
+    assert not wrong
+
+
+def test_the_tests_that_the_table_of_inputs_names_exist():
+    text = (ROOT / "docs" / "inputs.md").read_text()
+    named = re.findall(r"`(?:(test_\w+\.py))?(?:::)?(test_\w+)`", text)
+    defined = {
+        node.name
+        for path in python_files()
+        if path.name.startswith("test_")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert len(named) >= 25
+    assert not {name for _, name in named} - defined
+    assert not [file for file, _ in named if file and not list((ROOT / "tests").rglob(file))]
+
+
 # --- the method apart from what makes it fast
 
 # The only file directly in models/ that knows of models/fast, and the files that show the method.

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 from utils.input_folders import data_files
 
 FORMATS = "an array (.npy, .npz), COCO's results (.json), or a folder of OpenPose's JSON files"
 _POINTS, _CONFIDENCE = ("keypoints", "xy"), ("confidence", "scores")
+# The first bytes of .npy and .npz files; all else should be JSON.
+_ARRAYS_BEGIN = (b"\x93NUMPY", b"PK\x03\x04")
 # What COCO's annotations say of a point: not labelled, hidden, seen.
 _FLAGS = np.array([0.0, 0.5, 1.0])
 
@@ -42,15 +45,19 @@ def read_keypoints(path: str | Path) -> KeypointFile:
         raise DiffPoseError(f"{path}: no such file: give {FORMATS} with --keypoints")
     if path.is_dir():
         found = _openpose_folder(path)
-    elif path.suffix.lower() in (".npy", ".npz"):
-        found = _arrays(path)
-    elif path.suffix.lower() == ".json":
-        found = _json_file(path)
     else:
-        raise DiffPoseError(f"{path}: no file of keypoints by its name: give {FORMATS}")
+        found = _arrays(path) if _begin(path).startswith(_ARRAYS_BEGIN) else _json_file(path)
     if not any(len(frame.points) for frame in found.frames):
         raise DiffPoseError(f"{path}: holds no keypoints of anybody: give {FORMATS}")
     return found
+
+
+def _begin(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise DiffPoseError(f"{path}: can't be read ({environment_trouble(error) or error.strerror})") from None
 
 
 def _arrays(path: Path) -> KeypointFile:
@@ -183,4 +190,4 @@ def _parsed(path: Path) -> object:
     except OSError as error:
         raise DiffPoseError(f"{path}: can't be read ({error.strerror})") from None
     except ValueError as error:
-        raise DiffPoseError(f"{path}: no JSON ({error}): write it again") from None
+        raise DiffPoseError(f"{path}: no JSON ({error}): give {FORMATS}") from None

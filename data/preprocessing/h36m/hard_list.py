@@ -35,7 +35,7 @@ class HardList:
             raise DiffPoseError(f"{path}: hard list cannot be read ({error.strerror}): it is {WHERE_FROM}") from error
         self.sha256 = hashlib.sha256(text).hexdigest()
         self._frames: dict[Name, set[int]] = {}
-        for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
+        for number, line in enumerate(text.decode("utf-8-sig", "replace").splitlines(), 1):
             if line.strip():
                 name, frame = self._parse(line.strip(), f"{path}, line {number}")
                 self._frames.setdefault(name, set()).add(frame)

@@ -102,6 +102,16 @@ def _first(by_name: dict[str, list[int]], names: tuple[str, ...], part: str, mot
     return None
 
 
+def _json_or_yaml(text: str) -> object:
+    """What a text says: JSON may be indented by tabs, which YAML forbids."""
+    import yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
 def read_mapping(path: str | Path) -> dict[str, str]:
     """A YAML or JSON file of ``part: joint name``; parts as in :data:`REQUIRED` and :data:`OPTIONAL`.
 
@@ -113,8 +123,7 @@ def read_mapping(path: str | Path) -> dict[str, str]:
     try:
         if path.stat().st_size > _MAX_MAPPING_BYTES:
             raise DiffPoseError(f"{path}: over {_MAX_MAPPING_BYTES >> 20} MiB: this is no mapping file")
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        content = _json_or_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DiffPoseError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -35,7 +35,7 @@ def read_recording_list(path: str | Path) -> list[ListedRecording]:
     try:
         if path.stat().st_size > _MAX_LIST_BYTES:
             raise DiffPoseError(f"{path}: over {_MAX_LIST_BYTES >> 20} MiB: this is no list of recordings")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DiffPoseError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:

@@ -81,6 +81,21 @@ def test_openpose_folder(tmp_path):
     assert found.frames[0].name == "clip_9_keypoints.json"
 
 
+def text_file(path):
+    path.write_text("0.1 0.2")
+    return path
+
+
+def test_the_content_says_what_a_file_is(tmp_path):
+    """Once "no file of keypoints by its name"."""
+    np.save(tmp_path / "a.npy", BODY)
+    (tmp_path / "a.npy").rename(tmp_path / "a.json")
+    text = json.dumps([{"image_id": 1, "keypoints": flat(BODY)}])
+    (tmp_path / "b.NPY").write_text(text, encoding="utf-8-sig")
+    for name in ("a.json", "b.NPY"):
+        np.testing.assert_allclose(read_keypoints(tmp_path / name).frames[0].points[0], BODY, atol=1e-6)
+
+
 def _save(path, array):
     np.save(path, array)
     return path
@@ -90,7 +105,7 @@ def _save(path, array):
     ("make", "said"),
     [
         (lambda folder: folder / "none.npy", "no such file"),
-        (lambda folder: write(folder / "a.txt", []), "no file of keypoints by its name"),
+        (lambda folder: text_file(folder / "a.txt"), r"no JSON .*: give an array \(.npy, .npz\)"),
         (lambda folder: write(folder / "a.json", []), "holds no keypoints of anybody"),
         (lambda folder: write(folder / "a.json", {"x": 1}), "neither COCO's"),
         (lambda folder: write(folder / "a.json", [{"image_id": 1}]), "entry 0: no image_id and keypoints"),

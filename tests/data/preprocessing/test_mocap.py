@@ -147,8 +147,9 @@ def test_names_that_are_not_found_are_listed_and_can_be_mapped(tmp_path, take):
     for name, text in (
         ("m.yaml", "left_knee: Sinister Crus\nhead: Caput\n"),
         ("m.json", '{"left_knee": "Sinister Crus", "head": "Caput"}'),
+        ("m.txt", '\ufeff{\t"left_knee": "Sinister Crus", "head": "Caput"}'),
     ):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
         mapping = read_mapping(tmp_path / name)
         found = load_take(path, replace(OPTIONS, mapping=mapping))
         np.testing.assert_allclose(found.joints_mm, take.joints_mm, atol=1e-3)

@@ -130,8 +130,9 @@ def test_bad_lists(tmp_path, text, message):
 
 
 def test_listed_files_must_be_there_once(tmp_path):
-    (tmp_path / "list.txt").write_text("a: x.txt")
+    (tmp_path / "list.txt").write_text("\ufeff[kind]\r\na: x.txt\r\n")  # as Windows' editors save it
     listed = read_recording_list(tmp_path / "list.txt")
+    assert [(one.name, one.file, one.kind) for one in listed] == [("a", "x.txt", "kind")]
     files = [tmp_path / "p" / "x.txt", tmp_path / "q" / "x.txt"]
     assert find_listed(listed, tmp_path, files[:1]) == files[:1]
     with pytest.raises(DiffPoseError, match=r"2 files are called 'x\.txt'"):

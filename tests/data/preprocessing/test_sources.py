@@ -268,7 +268,7 @@ def test_odd_hard_lists_are_one_line(tmp_path, text, words):
 
 
 def test_hard_lines_mean_what_the_file_calls_them(tmp_path):
-    (tmp_path / "list").write_text(f"/S9/TakingPhoto 1.{CAM}/160.jpg\nS9/Photo.{CAM}/160.jpg\n")
+    (tmp_path / "list").write_text(f"\ufeff/S9/TakingPhoto 1.{CAM}/160.jpg\nS9/Photo.{CAM}/160.jpg\n")
     listed = HardList(tmp_path / "list")
     assert listed.num_frames == 2
     columns = {"subject": np.array([b"S9"] * 4), "action": np.array([b"Photo"] * 4)}
