@@ -81,8 +81,8 @@ def resume(trainer: Trainer, folder: Path, *, wanted: bool) -> None:
     processes, found = trainer.processes, None
     if processes.is_main:
         begun = wanted and training_states(folder)
-        source = folder if begun else trainer.config.train.resume_from
-        found = load_training_state(source) if source else None
+        state_file = folder if begun else trainer.config.train.resume_from
+        found = load_training_state(state_file) if state_file else None
     found = processes.broadcast(found)
     if found is None:
         return

@@ -55,6 +55,9 @@ HUMAN36M_SOURCE = "Human3.6M"
 MOTION_CAPTURE_SOURCE = "motion capture with simulated cameras and detector"
 """How the ``source`` attribute of a file made from motion capture begins: its takes are separate recordings."""
 
+DRAWN_SOURCE = "heatmaps drawn from keypoints of Human3.6M"
+"""How the ``source`` attribute of a file begins whose heatmaps are no detector's (data/preprocessing/keypoints.py)."""
+
 RECORDINGS_ATTRIBUTE = "recordings"
 """Attribute of a file made from a list of recordings: JSON, kind of motion -> the names (actions) of its recordings."""
 

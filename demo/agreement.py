@@ -4,11 +4,13 @@ The embedded detector has its own guess in 3D, made by another network from othe
 the picture, should land on the detector's 2D joints.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from demo.estimator import PoseEstimator
 from demo.landmarks import Landmarks
 from demo.mpii_maps import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 from demo.person import Person
@@ -108,3 +110,34 @@ class Agreement:
                 f"{share[0]:.1f} %, left and right in {share[1]:.1f} %; feet are below the head in {share[2]:.1f} %"
             )
         return lines
+
+
+def compare_keypoints(estimator: PoseEstimator, found: Iterable[tuple[int, list[Person]]]) -> dict[str, float]:
+    """What the embedded detector's points and visibility alone give, against its heatmaps; ``found``: (frame, people).
+
+    Returns ``people``; medians of ``consensus_mm``, how far the two poses are apart, and of the two poses' reprojection
+    from the points, ``cells_maps`` and ``cells_points``; and ``spread_maps`` and ``spread_points`` (means, mm).
+    """
+    apart, cells, spreads = [], [], []
+    for number, people in found:
+        if not people:
+            continue
+        points, sure = (np.stack([getattr(one.landmarks, name) for one in people]) for name in ("points", "visibility"))
+        frames = [64 * number + k for k in range(len(people))]
+        both = [
+            estimator.lift(people, frame=number),
+            estimator.from_keypoints(points, sure, layout="blazepose33", frames=frames),
+        ]
+        apart += list(np.linalg.norm(both[0].consensus_mm - both[1].consensus_mm, axis=-1).mean(-1))
+        for k, person in enumerate(people):
+            cells.append([float(cell_errors(poses.consensus_mm[k][None], person)[0]) for poses in both])
+        spreads.append([float(poses.spread_mm.mean()) for poses in both])
+    middle, spread = np.median(cells, axis=0), np.mean(spreads, axis=0)
+    return {
+        "people": len(apart),
+        "consensus_mm": float(np.median(apart)),
+        "cells_maps": float(middle[0]),
+        "cells_points": float(middle[1]),
+        "spread_maps": float(spread[0]),
+        "spread_points": float(spread[1]),
+    }

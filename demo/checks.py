@@ -1,7 +1,8 @@
-"""How well people in any position are found and followed: ``python demo/checks.py turned|boxes|crossing|smooth``.
+"""How well people in any position are found and followed: ``python demo/checks.py turned|boxes|keypoints|..``.
 
 turned: the demo video turned about its middle; who is found, and how far joints and poses are from the upright run's.
 boxes: the same with given boxes; and of two people who overlap, whom a box around one gives.
+keypoints: the demo video's people from the detector's points and their visibility alone, against its heatmaps.
 crossing: two people, pasted from the video, who cross, each with a gap of a second: their numbers, and the jitter.
 smooth: simulated motion with truth, lifted frame by frame: error and jitter before and after smoothing.
 """
@@ -22,6 +23,7 @@ from data.synthetic.actions import perform
 from data.synthetic.bodies import subject_body
 from data.synthetic.cameras import CAMERAS
 from data.synthetic.views import simulate_view
+from demo.agreement import compare_keypoints
 from demo.crops import Square, turn_poses
 from demo.detectors import CROPS
 from demo.embedded import EmbeddedDetector
@@ -73,6 +75,10 @@ class Upright:
         self.estimator, self.is_video = estimator, every < 5
         self.frames = list(Video(fetch(DEMO_VIDEO)[0], every=every))
         self.people = list(self.look(0.0, poses=poses))
+
+    def found(self) -> list[tuple[int, list[Person]]]:
+        """Each frame's number and its people."""
+        return [(number, people) for (number, _), (people, *_) in zip(self.frames, self.people, strict=True)]
 
     def look(self, degrees: float, *, poses: bool = True) -> Iterator[tuple[list[Person], np.ndarray, np.ndarray]]:
         """People, consensus (P, J, 3) mm, and the matrix of the turn, for each frame of the turned video."""
@@ -297,7 +303,7 @@ def _print_crossing(estimator: PoseEstimator, every: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("turned", "boxes", "crossing", "smooth"))
+    parser.add_argument("what", choices=("turned", "boxes", "keypoints", "crossing", "smooth"))
     parser.add_argument("--angles", type=float, nargs="+", default=ANGLES, help="degrees, clockwise")
     parser.add_argument("--every", type=int, default=1, help="of the video, every K-th frame")
     parser.add_argument("--crops", choices=CROPS, default=CROPS[0], help="what the lifter sees")
@@ -311,6 +317,10 @@ def main() -> int:
         _print_turned(Upright(estimator, every=args.every), args.angles)
     elif args.what == "boxes":
         _print_boxes(Upright(estimator, every=args.every, poses=False), args.angles)
+    elif args.what == "keypoints":
+        upright = Upright(estimator, every=args.every, poses=False)
+        result = compare_keypoints(estimator, upright.found())
+        print(", ".join(f"{name} {value:.4g}" for name, value in result.items()))
     elif args.what == "crossing":
         _print_crossing(estimator, args.every)
     else:

@@ -17,8 +17,6 @@ from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 # Of a trunk seen from its end, the direction says nothing: share of the upright crop's side.
 _MIN_TRUNK = 0.08
-# Seen from above the trunk is short, and the rules' errors are not: cells.
-_SHORTEST_TRUNK = 8.0
 # The sheet that keypoints without a picture are drawn on: no larger than this, px.
 _LARGEST_SHEET, _PAPER = 4096, 235
 
@@ -51,11 +49,10 @@ def _person(joints: Joints, n: int, around: np.ndarray, *, turned: bool, model: 
     crop = crop_around(around)
     if turned and joints.trunk[n] > _MIN_TRUNK * crop.side:
         crop = crop_around(around, direction(joints.up[n]))
-    trunk = np.nan_to_num(joints.trunk[n]) / crop.side * HEATMAP_SIZE
     heatmaps = draw_heatmaps(
         crop.to_shares(joints.points[n])[None] * HEATMAP_SIZE,
         joints.confidence[n][None],
-        joints.error[n][None] * max(trunk, _SHORTEST_TRUNK),
+        joints.error_cells(crop.side)[n][None],
         model=model,
     )[0]
     return Person(crop.corner, crop.side, heatmaps, joints.points[n], heatmaps.max(axis=(1, 2)), angle=crop.angle)

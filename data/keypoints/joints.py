@@ -13,7 +13,7 @@ import numpy as np
 from data.keypoints.layouts import LAYOUTS, Layout, layout_named, layout_of_size
 from utils.crops import crop_square
 from utils.errors import DiffPoseError
-from utils.skeleton import MPII_JOINTS, NUM_HEATMAPS
+from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS, NUM_HEATMAPS
 
 _PARTS = {"Foot": "ankle", "Knee": "knee", "Hip": "hip", "Wrist": "wrist", "Elbow": "elbow", "Shoulder": "shoulder"}
 POINTS: Mapping[str, str] = MappingProxyType(
@@ -65,6 +65,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
 )
 """Joint -> its rules: the first one counts whose keypoints the layout has and the detector saw."""
 
+# Seen from above the trunk is short, and the rules' errors are not: cells.
+_SHORTEST_TRUNK = 8.0
 LEAST_SEEN = 4
 """Joints that have to be seen of a person, of the 16."""
 # Crops of Human3.6M hold fingertips and toes. Where a layout has none, they are taken to lie in the direction of the
@@ -94,6 +96,11 @@ class Joints:
     @property
     def trunk(self) -> np.ndarray:
         return np.linalg.norm(self.up, axis=-1)
+
+    def error_cells(self, side: np.ndarray | float) -> np.ndarray:
+        """The rules' own errors (N, 16) in heatmap cells of crops with ``side`` (N,) or one for all."""
+        trunk = np.nan_to_num(self.trunk) / side * HEATMAP_SIZE
+        return self.error * np.maximum(trunk, _SHORTEST_TRUNK)[:, None]
 
 
 def joints_of(layout: Layout, points: np.ndarray, confidence: np.ndarray) -> Joints:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from demo import PoseEstimator
-from demo.checks import ANGLES, Upright, background, compare_boxes, compare_turned, cut_person, paste
+from demo.agreement import compare_keypoints
+from demo.checks import (
+    ANGLES,
+    Upright,
+    background,
+    compare_boxes,
+    compare_turned,
+    cut_person,
+    paste,
+)
 from demo.crops import Square, crop_around, crop_box, cut_out, direction, move_maps, turn_poses
 from demo.embedded import EmbeddedDetector, is_same, next_region
 from demo.estimator import view_rotation
@@ -184,6 +193,13 @@ def test_the_demo_video_turned(upright, degrees):
 def test_given_boxes(upright):
     wanted, found = compare_boxes(upright, 90)
     assert found == wanted >= 6
+
+
+def test_points_alone_give_nearly_the_poses_of_the_maps(upright):
+    result = compare_keypoints(upright.estimator, upright.found())
+    assert result["people"] >= 6
+    assert result["consensus_mm"] < 50
+    assert result["cells_points"] < result["cells_maps"] + 0.3
 
 
 def test_a_box_around_one_of_two_who_overlap(upright):

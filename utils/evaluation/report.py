@@ -36,6 +36,7 @@ EASY_FRAMES, HARD_FRAMES = "easy frames", "hard frames"
 PUBLISHED_HYPOTHESES, PUBLISHED_STRIDE = 200, 16
 SYNTHETIC_NOTICE = "synthetic benchmark, not comparable with Human3.6M"
 FOREIGN_NOTICE = "not Human3.6M, not comparable with it"
+DRAWN_NOTICE = "heatmaps drawn from keypoints, not comparable with results on a detector's heatmaps"
 
 # Row -> (label, kind); {n} is the number of hypotheses. Other rows are single poses made without the truth.
 KINDS = (
@@ -62,6 +63,8 @@ def comparability_notice(info: SplitInfo) -> str:
     """A warning for data in Human3.6M's schema that is not Human3.6M; '' if none is needed."""
     if info.source.lower().startswith("synthetic"):
         return SYNTHETIC_NOTICE
+    if info.source.lower().startswith("heatmaps drawn"):
+        return DRAWN_NOTICE
     return FOREIGN_NOTICE if info.dataset == "h36m" and not info.is_human36m else ""
 
 

@@ -133,7 +133,7 @@ def test_files_that_are_cut_off_or_foreign(tmp_path):
     for name, content, said in (
         ("a.json", b'[{"image_id": 1', "no JSON"),
         ("a.npy", b"\x93NUMPY", "can't be read as an array"),
-        ("a.npz", b"no zip", "can't be read as an array"),
+        ("a.npz", b"PK\x03\x04 cut off", "can't be read as an array"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DiffPoseError, match=said):
