@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def _arrays(path: Path) -> KeypointFile:
                     )
                 points = content[name]
                 confidence = next((content[name] for name in _CONFIDENCE if name in names), None)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DiffPoseError(f"{path}: can't be read as an array ({' '.join(str(error).split())})") from None
     shape = points.shape
     if points.dtype.kind not in "fiu" or not 2 <= points.ndim <= 4 or shape[-1] not in (2, 3):
