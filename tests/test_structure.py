@@ -87,7 +87,7 @@ def test_scripts_import_without_the_optional_packages():
 # The names' endings that are asked for: to leave something out, or to write what the user names, never to read it.
 ENDINGS_ASKED = {"utils/input_folders.py", "models/export.py"}
 # Objects whose length may be unknown or 0 although they are there.
-WITH_LENGTH = {"video", "source", "capture", "dataset", "loader", "sampler", "reader", "writer"}
+WITH_LENGTH = {"video", "capture", "dataset", "loader", "sampler", "reader", "writer"}
 
 
 def asks_for_endings(node):
