@@ -68,11 +68,17 @@ def test_the_readmes_lines(walker, tmp_path, monkeypatch):
         for text in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
         if "PoseEstimator" in text
     )
-    assert len([line for line in block.splitlines() if line]) == 3
+    assert len([line for line in block.splitlines() if line]) == 4
     (tmp_path / "person.jpg").write_bytes(jpeg(walker[..., ::-1]))
     monkeypatch.chdir(tmp_path)
-    names = {}
+    # Somebody who stands with hanging arms: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
+    across = [0, 5, -5, 12, -12, 30, -30, 35, -35, 37, -37, 20, -20, 20, -20, 20, -20]
+    down = [0, -5, -5, 0, 0, 45, 45, 95, 95, 140, 140, 150, 150, 230, 230, 310, 310]
+    names = {"xy": np.stack((across, down), axis=-1)[None] + 400.0, "confidence": np.ones((1, 17))}
     exec(block, names)
+    standing = names["poses"].consensus_mm[0]
+    assert standing[10, 1] > 400 > -400 > standing[3, 1], "head above the hips, feet below"
+    assert standing[11, 0] > 50 > -50 > standing[14, 0], "the left side is on the right of the picture"
     poses = names["people"].poses
     assert poses.hypotheses_mm.shape == (1, 200, 17, 3)
     assert poses.consensus_mm.shape == (1, 17, 3)
