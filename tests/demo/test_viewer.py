@@ -2,12 +2,14 @@
 
 import base64
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from demo.output import Row
+from demo import PoseEstimator
+from demo.output import Row, rows_of
 from demo.person import Person
 from demo.viewer import ViewerWriter, packed
 from utils.evaluation.consensus import find_modes
@@ -58,22 +60,40 @@ def test_the_page_is_self_contained_and_bounded(tmp_path):
 
 
 def turned_page(path):
-    """A page with somebody whose crop is turned by 40 degrees, in a picture that is bright above."""
+    """A page with somebody who leans by 40 degrees, as is the crop, in a picture that is bright above.
+
+    The poses are those of :meth:`PoseEstimator.lift`, of a model that knows one upright pose only.
+    """
     image = IMAGE.copy()
     image[:100] = 250
+    person = row(angle=np.radians(40)).person
     writer = ViewerWriter(skeleton=H36M17, expected_frames=1, title="turned", fps=None)
-    writer.add("picture", image, [row(angle=np.radians(40))])
+    writer.add("picture", image, rows_of("picture", 0, [0], [person], upright_estimator().lift([person])))
     writer.write(path)
     return path
 
 
-def test_a_turned_crop_is_shown_upright_with_its_outline(tmp_path):
-    import cv2
+def upright_estimator():
+    """An estimator that sees somebody who stands upright, with arms that hang down, in all heatmaps."""
+    pose = torch.zeros(17, 3)
+    heights = (0, -40, -450, -850, -40, -450, -850, 250, 500, 560, 700, 450, 200, 0, 450, 200, 0)
+    sides = (0, -90, -90, -90, 90, 90, 90, 0, 0, 0, 0, 120, 120, 120, -120, -120, -120)
+    pose[:, 0], pose[:, 1] = torch.tensor(sides), torch.tensor(heights)
 
-    page = turned_page(tmp_path / "viewer.html").read_text()
-    data = base64.b64decode(page.split("data:image/jpeg;base64,")[1].split('"')[0])
-    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    def sampler(maps, draws):
+        noise = torch.from_numpy(np.random.default_rng(0).normal(0, 10, (len(maps), 20, 17, 3))).float()
+        return SimpleNamespace(hypotheses_mm=pose + noise)
+
+    sampler.model = SimpleNamespace(skeleton=H36M17, betas=torch.zeros(1))
+    config = SimpleNamespace(model=SimpleNamespace(condition_key="heatmaps"))
+    return PoseEstimator(sampler, config)
+
+
+def check_turned_picture(shown):
+    """The crop (size, size, 3) of :func:`turned_page` is shown as it stands in the picture, with its outline."""
+    shown = shown.astype(int)
     size = len(shown)
+    assert size == 320
     square = row(angle=np.radians(40)).person.square
     # The picture's line between bright and grey, at 100 px, lies level in what is shown.
     line = round(float(square.upright().to_shares(np.array([120.0, 100.0]))[1]) * size)
@@ -84,6 +104,14 @@ def test_a_turned_crop_is_shown_upright_with_its_outline(tmp_path):
     x, y = np.round((corners[2] + corners[3]) / 2).astype(int)
     yellow = shown[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3)
     assert (yellow[:, 0] - yellow[:, 2]).max() > 60, "the crop's lower edge"
+
+
+def test_a_turned_crop_is_shown_upright_with_its_outline(tmp_path):
+    import cv2
+
+    page = turned_page(tmp_path / "viewer.html").read_text()
+    data = base64.b64decode(page.split("data:image/jpeg;base64,")[1].split('"')[0])
+    check_turned_picture(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def test_long_videos_are_thinned_out_evenly():
@@ -198,15 +226,41 @@ def test_time_slider_and_a_frame_without_people(browser, tmp_path):
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def shown_picture(driver):
+    """The pixels (h, w, 3) of the person's crop, as the browser shows it."""
+    script = """const p = document.getElementById('picture'), c = document.createElement('canvas');
+        c.width = p.naturalWidth; c.height = p.naturalHeight;
+        const d = c.getContext('2d'); d.drawImage(p, 0, 0);
+        return [c.width, c.height, Array.from(d.getImageData(0, 0, c.width, c.height).data)];"""
+    width, height, data = driver.execute_script(script)
+    return np.array(data).reshape(height, width, 4)[..., :3]
+
+
+def drawn_lean(driver):
+    """From the front, by how much the drawn pose leans to the picture's right, degrees: that of its pixels' axis."""
+    script = """viewer.state.yaw = viewer.state.pitch = 0;
+        document.getElementById('colour').value = 'side';
+        const show = document.getElementById('show'); show.value = 'consensus';
+        show.dispatchEvent(new Event('change'));
+        const c = document.getElementById('canvas'), out = [];
+        const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        for (let i = 0, k = 0; i < data.length; i += 4, k++)
+            if (data[i + 3] && Math.abs(data[i] - data[i + 2]) > 60) out.push(k % c.width, Math.floor(k / c.width));
+        return out;"""
+    x, y = np.array(driver.execute_script(script), np.float64).reshape(-1, 2).T
+    covariance = np.cov(x, -y)
+    return float(np.degrees(0.5 * np.arctan2(2 * covariance[0, 1], covariance[1, 1] - covariance[0, 0])))
+
+
 def test_a_turned_person_in_the_browser(browser, tmp_path):
     from selenium.webdriver.common.by import By
 
     browser.get(turned_page(tmp_path / "viewer.html").as_uri())
     assert drawn(browser)[0] > 2000
     picture = browser.find_element(By.ID, "picture")
-    size = browser.execute_script("const p = arguments[0]; return [p.naturalWidth, p.naturalHeight]", picture)
-    assert size == [320, 320]
+    check_turned_picture(shown_picture(browser))
     assert "turned with the body" in picture.get_attribute("title")
+    assert drawn_lean(browser) == pytest.approx(40, abs=6)
     assert browser.execute_script("return viewer.pause()") == pytest.approx(0.2)
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
