@@ -41,8 +41,27 @@ def test_plain_metrics_equal_the_fast_ones():
 def test_the_speed_table_in_the_docs_is_that_of_the_committed_measurement():
     text = (bench.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert "<!-- speed -->" in text
-    found = table.read(bench.ROOT / "experiments" / "bench" / "results" / "cpu.json")
-    assert table.with_table(text, found) == text, "run experiments/bench/table.py --into docs/speed.md"
+    for name in ("cpu", "few_steps"):
+        found = table.read(bench.ROOT / "experiments" / "bench" / "results" / f"{name}.json")
+        assert table.with_table(text, found) == text, "run experiments/bench/table.py --into docs/speed.md"
+
+
+def test_the_table_of_few_steps_compares_with_the_chain_of_the_same_run():
+    seconds = {"chain": 2.0, "ddim_10": 1.0, "ddim_5": 0.8, "ddim_5_sets": 0.5}
+    found = {
+        "machine": {
+            **{"cpu": "a chip (no bfloat16 units)", "threads": 2, "torch": "2", "gpu": None},
+            **{"date": "2026-01-01", "command": "go"},
+        },
+        "cases": {
+            "ceilings": {"gflops": {"float32": 320.0, "bfloat16": 1.0}},
+            "few_steps": {"seconds": seconds, "hypotheses": 1600},
+            "few_steps_evaluation": {"seconds": {name: value / 10 for name, value in seconds.items()}},
+        },
+    }
+    made = table.with_table("<!-- few steps -->\n<!-- end of few steps -->\n", found)
+    assert "| ddim, 5 steps | 2,000 hypotheses/s (2.5x) | 42 % | 80 ms (2.5x) |" in made
+    assert "| published chain, 25 steps | 800 hypotheses/s (1.0x) | 50 % | 200 ms (1.0x) |" in made
 
 
 def test_table_says_what_was_measured(tmp_path):

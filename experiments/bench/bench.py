@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from utils.errors import DiffPoseError, run_script
 from utils.evaluation.frame_scores import score_frames
 from utils.evaluation.report import write_text
 from utils.memory import keep_freed_memory
+from utils.precision import usable_precision
 from utils.randomness import FrameDraws
 from utils.skeleton import skeleton_for
 
@@ -61,7 +62,9 @@ def ceilings(device: torch.device, repeats: int) -> dict:
     """What a large matrix product reaches, GFLOP/s: PyTorch's own, or the one that our layers use if that is faster."""
     found = {}
     size = 8192 if device.type == "cuda" else 2048
-    for dtype in (torch.float32, torch.bfloat16):
+    # A processor that would emulate bfloat16 takes minutes for one product, and no network here computes so.
+    fast = usable_precision("bfloat16", device) == "bfloat16"
+    for dtype in (torch.float32, torch.bfloat16) if fast else (torch.float32,):
         a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
         packed = PackedLinear(b, None, dtype)
         ways = {"torch": lambda a=a, b=b: a @ b, "ours": lambda a=a, packed=packed: packed(a)}
@@ -95,15 +98,17 @@ def plain_sampling(device: torch.device, *, images: int) -> Callable[[], object]
     return lambda: model.sample(maps, HYPOTHESES)
 
 
-def sampling(device: torch.device, precision: str, *, images: int) -> Callable[[], object]:
-    """So many images x 200 hypotheses x 25 steps."""
+def sampling(
+    device: torch.device, precision: str, *, images: int, overrides: Sequence[str] = ()
+) -> Callable[[], object]:
+    """So many images x 200 hypotheses, by the published chain of 25 steps or by a sampler that ``overrides`` name."""
     maps, _ = heatmaps_and_targets(images, device)
-    sampler = our_sampler(device, precision)
+    sampler = our_sampler(device, precision, *overrides)
     return lambda: sampler(maps, FrameDraws(0, range(images), device=device))
 
 
-def our_sampler(device: torch.device, precision: str) -> PoseSampler:
-    config = main_config()
+def our_sampler(device: torch.device, precision: str, *overrides: str) -> PoseSampler:
+    config = main_config(*overrides)
     return build_sampler(build_model(config).to(device), config, num_hypotheses=HYPOTHESES, precision=precision)
 
 
@@ -141,11 +146,13 @@ def plain_evaluation(device: torch.device, *, frames: int) -> Callable[[], objec
     return lambda: all_metrics(model.sample(maps, HYPOTHESES), truth, skeleton_for("h36m"))
 
 
-def evaluation(device: torch.device, precision: str, *, frames: int) -> Callable[[], object]:
+def evaluation(
+    device: torch.device, precision: str, *, frames: int, overrides: Sequence[str] = ()
+) -> Callable[[], object]:
     """Sampling and scoring of a batch."""
     maps, _ = heatmaps_and_targets(frames, device)
     _, truth = poses_and_truth(frames, device)
-    sampler = our_sampler(device, precision)
+    sampler = our_sampler(device, precision, *overrides)
 
     def run() -> None:
         samples = sampler(maps, FrameDraws(0, range(frames), device=device))
@@ -194,6 +201,19 @@ def _evaluation_case(frames: int, once: tuple[str, ...] = ()) -> Timed:
     return Timed(variants, per=frames, once=once)
 
 
+# Few steps against the published chain, in the fastest arithmetic that the processor has.
+FEW_STEPS: dict[str, tuple[str, ...]] = {
+    "chain": (),
+    "ddim_10": ("TEST.SAMPLER=ddim", "TEST.STEPS=10"),
+    "ddim_5": ("TEST.SAMPLER=ddim", "TEST.STEPS=5"),
+    "ddim_5_sets": ("TEST.SAMPLER=ddim", "TEST.STEPS=5", "TEST.CONDITION_SETS=50"),
+}
+
+
+def _few_steps(run: Callable[..., Callable[[], object]], **size: int) -> dict[str, Callable]:
+    return {name: partial(run, precision="bfloat16", overrides=keys, **size) for name, keys in FEW_STEPS.items()}
+
+
 CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
     "ceilings": ceilings,
     "training": Timed(
@@ -213,6 +233,8 @@ CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
     "evaluation_batch_8": _evaluation_case(8),
     # The plain way takes more than a minute and many GB.
     "evaluation_batch_64": _evaluation_case(64, once=("plain",)),
+    "few_steps": Timed(_few_steps(sampling, images=8), {"hypotheses": 8 * HYPOTHESES}),
+    "few_steps_evaluation": Timed(_few_steps(evaluation, frames=BATCH), per=BATCH),
     "dataset": dataset,
     "hrnet": hrnet,
     "demo": demo,

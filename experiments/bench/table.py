@@ -1,6 +1,8 @@
-"""The speed table of docs/speed.md, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``.
+"""The speed tables of docs/speed.md, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``.
 
-``--into docs/speed.md`` puts it between ``<!-- speed -->`` and ``<!-- end of speed -->``.
+``--into docs/speed.md`` puts them between ``<!-- speed -->`` or ``<!-- few steps -->`` and the mark that ends them. The
+second one holds the cases that compare samplers, from a file of its own (``bench.py --only ceilings few_steps
+few_steps_evaluation``).
 """
 
 import argparse
@@ -28,6 +30,14 @@ ROWS = {
 }
 # Condition 17.4 and 25 reverse steps 82.3 million multiply-adds.
 GFLOP_A_HYPOTHESIS = 0.2
+# Of it, the condition, and one reverse step.
+GFLOP_CONDITION, GFLOP_STEP = 0.035, 0.0066
+FEW_STEPS = {
+    "chain": ("published chain, 25 steps", 25, 1.0),
+    "ddim_10": ("ddim, 10 steps", 10, 1.0),
+    "ddim_5": ("ddim, 5 steps", 5, 1.0),
+    "ddim_5_sets": ("ddim, 5 steps, 50 candidate sets", 5, 0.25),
+}
 VARIANTS = {
     "plain": "plain, float32",
     "float32": "ours, float32",
@@ -66,6 +76,30 @@ def table(found: dict) -> str:
             cells.append(f"{value:,.{digits}f} {unit}{ratio}")
         lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(_wrapped(f"* {note}") for note in notes(found))]) + "\n"
+
+
+def few_steps_table(found: dict) -> str:
+    """A Markdown table: hypotheses/s and frames/s of few steps, with ratios to the published chain of the same run."""
+    sampled, scored = found["cases"]["few_steps"], found["cases"]["few_steps_evaluation"]["seconds"]
+    seconds, about = sampled["seconds"], found["machine"]
+    arithmetic = "float32" if "no bfloat16" in about["cpu"] and not about["gpu"] else "bfloat16"
+    ceiling = found["cases"]["ceilings"]["gflops"][arithmetic]
+    lines = [
+        "| sampler | sampling 8 images x 200 | of the ceiling | evaluation of a frame, 200 hypotheses, batch 64 |",
+        "|---|---|---|---|",
+    ]
+    for name, (what, steps, sets) in FEW_STEPS.items():
+        rate = sampled["hypotheses"] / seconds[name]
+        share = rate * (sets * GFLOP_CONDITION + steps * GFLOP_STEP) / ceiling
+        sampling = f"{rate:,.0f} hypotheses/s ({seconds['chain'] / seconds[name]:.1f}x)"
+        evaluation = f"{1000 * scored[name]:.0f} ms ({scored['chain'] / scored[name]:.1f}x)"
+        lines.append(f"| {what} | {sampling} | {100 * share:.0f} % | {evaluation} |")
+    where = about["gpu"] or f"{about['cpu']}, {about['threads']} threads"
+    note = (
+        f"* {where}, torch {about['torch']}, {about['date']}, {arithmetic}, `{about['command']}`. The ceiling is a "
+        f"large matrix product's {ceiling:,.0f} GFLOP/s."
+    )
+    return "\n".join([*lines, "", _wrapped(note)]) + "\n"
 
 
 def notes(found: dict) -> list[str]:
@@ -124,9 +158,15 @@ def _fastest_step(cases: dict) -> float:
 
 
 def with_table(text: str, found: dict) -> str:
-    """A Markdown text with its speed table made anew."""
-    start, end = "<!-- speed -->\n", "<!-- end of speed -->"
-    return re.sub(f"{start}.*?{end}", lambda match: f"{start}{table(found)}{end}", text, flags=re.DOTALL)
+    """A Markdown text with the tables that ``found`` has figures of made anew."""
+    if "few_steps" in found["cases"]:
+        text = _put(text, "few steps", few_steps_table(found))
+    return _put(text, "speed", table(found)) if any(case in found["cases"] for case in ROWS) else text
+
+
+def _put(text: str, name: str, made: str) -> str:
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    return re.sub(f"{start}.*?{end}", lambda match: f"{start}{made}{end}", text, flags=re.DOTALL)
 
 
 def main() -> int:
@@ -137,7 +177,10 @@ def main() -> int:
     found = read(Path(args.file))
     if args.into:
         write_text(Path(args.into), with_table(Path(args.into).read_text(encoding="utf-8"), found))
-    print(table(found), end="")
+    if any(case in found["cases"] for case in ROWS):
+        print(table(found), end="")
+    if "few_steps" in found["cases"]:
+        print(few_steps_table(found), end="")
     return 0
 
 
