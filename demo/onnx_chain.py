@@ -1,6 +1,5 @@
 """An exported run in numpy, without PyTorch: ``python demo/onnx_chain.py <run>/export maps.npy hypotheses.npy``."""
 
-import functools
 import itertools
 import json
 import sys
@@ -18,15 +17,14 @@ def draw_candidates(maps, uniform, with_argmax):
         level = np.minimum(uniform[n, :, j] * cumulative[n, j, -1], np.nextafter(cumulative[n, j, -1], np.float32(0)))
         cells[n, :, j] = np.searchsorted(cumulative[n, j], level, side="right")
     if with_argmax:
-        peak = np.broadcast_to(flat.argmax(-1)[:, None, :, None], (*cells.shape[:3], 1))
-        cells = np.concatenate([peak, cells], axis=-1)
-    likelihood = np.take_along_axis(flat[:, None], cells, axis=-1)  # (N, H, J, S)
-    return tuple(part.reshape(-1, *part.shape[2:]) for part in (cells, likelihood))
+        cells = np.concatenate([np.broadcast_to(flat.argmax(-1)[:, None, :, None], (*cells.shape[:3], 1)), cells], -1)
+    return tuple(part.reshape(-1, *part.shape[2:]) for part in (cells, np.take_along_axis(flat[:, None], cells, -1)))
 
 
-def run_chain(x, network, chain, noise):
-    """From noise (R, P) to x_0 (R, P); ``network(x, t)`` is the denoiser, ``noise()`` gives (R, P)."""
+def run_chain(network, chain, noise):
+    """From noise to x_0 (R, P); ``network(x, t)`` is the denoiser, ``noise()`` gives (R, P)."""
     calls, times, heun = chain["steps"], chain["timesteps"], chain["sampler"] == "heun"
+    x = chain["noise_scale"] * noise()
     if chain["objective"] == "velocity":
         for t, s in itertools.pairwise(np.linspace(1, 0, (-(-calls // 2) if heun else calls) + 1)):
             velocity = network(x, times * t)
@@ -57,24 +55,26 @@ def poses_mm(x, chain):
     return poses - poses[:, :1]
 
 
-def lift(folder, maps, hypotheses, draws):
-    """Heatmaps (N, 16, 64, 64) -> hypotheses (N, H, J, 3) in mm; ``draws`` has numpy's random() and normal()."""
+def open_run(folder):
+    """An export's chain.json and two graphs, for any number of calls of ``lift``."""
     from onnxruntime import InferenceSession
 
-    chain = json.loads((Path(folder) / "chain.json").read_text())
-    embed, denoise = (InferenceSession(Path(folder) / f"{name}.onnx") for name in ("condition", "denoiser"))
+    graphs = (InferenceSession(Path(folder) / f"{name}.onnx") for name in ("condition", "denoiser"))
+    return json.loads((Path(folder) / "chain.json").read_text()), *graphs
+
+
+def lift(maps, hypotheses, draws, chain, embed, denoise):
+    """Heatmaps (N, 16, 64, 64) -> hypotheses (N, H, J, 3) in mm; ``draws`` has numpy's random() and normal()."""
     uniform = draws.random((len(maps), hypotheses, maps.shape[1], chain["candidates"] - chain["with_argmax"]))
     cells, likelihood = draw_candidates(maps, uniform.astype(np.float32), chain["with_argmax"])
     condition = embed.run(None, {"cells": cells, "likelihood": likelihood})[0]
 
     def network(x, t):
-        t = np.full(len(x), t, np.float32)
-        return denoise.run(None, {"x": x.astype(np.float32), "t": t, "condition": condition})[0]
+        return denoise.run(None, {"x": np.float32(x), "t": np.full(len(x), t, np.float32), "condition": condition})[0]
 
-    noise = functools.partial(draws.normal, size=(len(condition), chain["pose_numbers"]))
-    x = run_chain(chain["noise_scale"] * noise(), network, chain, noise)
+    x = run_chain(network, chain, lambda: draws.normal(size=(len(condition), chain["pose_numbers"])))
     return poses_mm(x, chain).reshape(len(maps), hypotheses, -1, 3)
 
 
 if __name__ == "__main__":
-    np.save(sys.argv[3], lift(sys.argv[1], np.load(sys.argv[2]), 200, np.random.default_rng(0)))
+    np.save(sys.argv[3], lift(np.load(sys.argv[2]), 200, np.random.default_rng(0), *open_run(sys.argv[1])))

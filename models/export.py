@@ -140,6 +140,9 @@ def main() -> int:
     folder = Path(args.output) if args.output else Path(args.config).parent / "export"
     for path in export_run(config, model, folder, kind=args.format):
         print(f"written {path}: {path.stat().st_size / 2**20:.1f} MB")
+    for key, used in {"TEST.FLIP": config.test.flip, "TEST.CONDITION_SETS": config.test.condition_sets}.items():
+        if used:
+            print(f"note: {key} {str(used).lower()} of the run is not part of the export (docs/usage.md)")
     return 0
 
 

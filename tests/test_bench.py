@@ -41,7 +41,7 @@ def test_plain_metrics_equal_the_fast_ones():
 def test_the_speed_table_in_the_docs_is_that_of_the_committed_measurement():
     text = (bench.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert "<!-- speed -->" in text
-    for name in ("cpu", "few_steps"):
+    for name in ("cpu", "few_steps", "exported"):
         found = table.read(bench.ROOT / "experiments" / "bench" / "results" / f"{name}.json")
         assert table.with_table(text, found) == text, "run experiments/bench/table.py --into docs/speed.md"
 
@@ -62,6 +62,17 @@ def test_the_table_of_few_steps_compares_with_the_chain_of_the_same_run():
     made = table.with_table("<!-- few steps -->\n<!-- end of few steps -->\n", found)
     assert "| ddim, 5 steps | 2,000 hypotheses/s (2.5x) | 42 % | 80 ms (2.5x) |" in made
     assert "| published chain, 25 steps | 800 hypotheses/s (1.0x) | 50 % | 200 ms (1.0x) |" in made
+
+
+def test_the_table_of_exported_graphs_compares_with_our_own_networks_of_the_same_run():
+    seconds = {"chain": 2.0, "chain_onnx": 4.0, "ddim_5": 0.5, "ddim_5_onnx": 0.8}
+    found = {
+        "machine": {"cpu": "a chip", "threads": 2, "torch": "2", "gpu": None, "date": "2026-01-01", "command": "go"},
+        "cases": {"exported": {"seconds": seconds, "hypotheses": 1600}},
+    }
+    made = table.with_table("<!-- exported -->\n<!-- end of exported -->\n", found)
+    assert "| published chain, 25 steps | 800 hypotheses/s | 400 hypotheses/s (0.50x) |" in made
+    assert "| ddim, 5 steps | 3,200 hypotheses/s | 2,000 hypotheses/s (0.62x) |" in made
 
 
 def test_table_says_what_was_measured(tmp_path):

@@ -6,6 +6,7 @@ file; experiments/bench/table.py makes the table in docs/speed.md.
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 import platform
@@ -23,7 +24,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this project's modules before any others
 
 from experiments.bench.plain import PlainTrainer, all_metrics
-from experiments.bench.surroundings import dataset, demo, hrnet
+from experiments.bench.surroundings import dataset, demo, exported_chain, hrnet
 from experiments.bench.timing import medians, medians_apart, peak_mb, serve
 from models import build_model, build_sampler, build_trainer
 from models.fast.linear import PackedLinear
@@ -214,6 +215,17 @@ def _few_steps(run: Callable[..., Callable[[], object]], **size: int) -> dict[st
     return {name: partial(run, precision="bfloat16", overrides=keys, **size) for name, keys in FEW_STEPS.items()}
 
 
+def _exported() -> dict[str, Callable]:
+    """The exported graphs in onnxruntime beside our own networks, by the published chain and by five steps."""
+    variants: dict[str, Callable] = {}
+    for name in ("chain", "ddim_5"):
+        variants[name] = partial(sampling, precision="float32", overrides=FEW_STEPS[name], images=8)
+        variants[f"{name}_onnx"] = lambda device, keys=FEW_STEPS[name]: exported_chain(
+            main_config(*keys), heatmaps_and_targets(8, device)[0].float().cpu().numpy()
+        )
+    return variants
+
+
 CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
     "ceilings": ceilings,
     "training": Timed(
@@ -239,6 +251,8 @@ CASES: dict[str, Timed | Callable[[torch.device, int], dict]] = {
     "hrnet": hrnet,
     "demo": demo,
 }
+if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):  # pip install 'diffpose[onnx]'
+    CASES["exported"] = Timed(_exported(), {"hypotheses": 8 * HYPOTHESES})
 # As many frames as fill a GPU, without the plain way, whose memory they would not fit.
 LARGE = 320
 CUDA_CASES: dict[str, Timed] = {

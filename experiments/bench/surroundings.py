@@ -18,8 +18,12 @@ from data.pose_dataset import PoseDataset
 from data.schema import FIELDS
 from data.synthetic.build import BuildParameters, build
 from demo import PoseEstimator
+from demo.onnx_chain import lift, open_run
 from experiments.bench.timing import medians, peak_mb
+from models.build import build_model
+from models.export import export_run
 from models.hrnet import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, Detector, HRNet
+from utils.config import Config
 
 LARGE_ROWS, SMALL_ROWS = 390_000, 2_000
 BATCH, WORKERS = 64, 2
@@ -110,3 +114,11 @@ def demo(device: torch.device, repeats: int) -> dict:
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     maps = torch.exp(-((x - centre[:, :, 0]) ** 2 + (y - centre[:, :, 1]) ** 2) / 8)
     return {"seconds": medians({"ours": lambda: estimator.from_heatmaps(maps)}, device, repeats=repeats)}
+
+
+def exported_chain(config: Config, maps: np.ndarray) -> Callable[[], object]:
+    """The ONNX export's whole chain, candidates drawn in numpy: maps (N, 16, 64, 64) -> 200 poses each."""
+    with tempfile.TemporaryDirectory() as name:
+        export_run(config, build_model(config), Path(name), kind="onnx")
+        chain, embed, denoise = open_run(name)
+    return lambda: lift(maps, 200, np.random.default_rng(0), chain, embed, denoise)

@@ -1,8 +1,8 @@
 """The speed tables of docs/speed.md, made from what bench.py measured: ``python experiments/bench/table.py FILE.json``.
 
-``--into docs/speed.md`` puts them between ``<!-- speed -->`` or ``<!-- few steps -->`` and the mark that ends them. The
-second one holds the cases that compare samplers, from a file of its own (``bench.py --only ceilings few_steps
-few_steps_evaluation``).
+``--into docs/speed.md`` puts them between ``<!-- speed -->``, ``<!-- few steps -->`` or ``<!-- exported -->`` and the
+mark that ends them. The second one holds the cases that compare samplers, from a file of its own (``bench.py --only
+ceilings few_steps few_steps_evaluation``), the third one the ONNX graphs (``bench.py --only exported``).
 """
 
 import argparse
@@ -102,6 +102,21 @@ def few_steps_table(found: dict) -> str:
     return "\n".join([*lines, "", _wrapped(note)]) + "\n"
 
 
+def exported_table(found: dict) -> str:
+    """A Markdown table: hypotheses/s of the ONNX graphs in onnxruntime beside our own networks', of the same run."""
+    measured, about = found["cases"]["exported"], found["machine"]
+    seconds = measured["seconds"]
+    lines = ["| sampler, 8 images x 200 | ours, float32 | exported, onnxruntime |", "|---|---|---|"]
+    for name in ("chain", "ddim_5"):
+        ours, exported = (measured["hypotheses"] / seconds[key] for key in (name, f"{name}_onnx"))
+        rates = f"{ours:,.0f} hypotheses/s | {exported:,.0f} hypotheses/s ({exported / ours:.2f}x)"
+        lines.append(f"| {FEW_STEPS[name][0]} | {rates} |")
+    note = (
+        f"* {about['cpu']}, {about['threads']} threads, torch {about['torch']}, {about['date']}, `{about['command']}`."
+    )
+    return "\n".join([*lines, "", _wrapped(note)]) + "\n"
+
+
 def notes(found: dict) -> list[str]:
     """What else was measured, and on what."""
     cases, about = found["cases"], found["machine"]
@@ -157,10 +172,15 @@ def _fastest_step(cases: dict) -> float:
     return min(cases["training"]["seconds"].values()) / cases["training"]["batch"]
 
 
+# Case -> the name of its table's marks, and what makes it.
+SEPARATE = (("few_steps", "few steps", few_steps_table), ("exported", "exported", exported_table))
+
+
 def with_table(text: str, found: dict) -> str:
     """A Markdown text with the tables that ``found`` has figures of made anew."""
-    if "few_steps" in found["cases"]:
-        text = _put(text, "few steps", few_steps_table(found))
+    for case, name, made in SEPARATE:
+        if case in found["cases"]:
+            text = _put(text, name, made(found))
     return _put(text, "speed", table(found)) if any(case in found["cases"] for case in ROWS) else text
 
 
@@ -179,8 +199,9 @@ def main() -> int:
         write_text(Path(args.into), with_table(Path(args.into).read_text(encoding="utf-8"), found))
     if any(case in found["cases"] for case in ROWS):
         print(table(found), end="")
-    if "few_steps" in found["cases"]:
-        print(few_steps_table(found), end="")
+    for case, _, made in SEPARATE:
+        if case in found["cases"]:
+            print(made(found), end="")
     return 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from demo.onnx_chain import draw_candidates, lift, poses_mm, run_chain
+from demo.onnx_chain import draw_candidates, lift, open_run, poses_mm, run_chain
 from models.build import build_model, build_sampler
 from models.export import chain_numbers, export_run
 from tests.support.helpers import deterministic_weights
@@ -82,8 +82,7 @@ def test_the_chain_in_numpy_is_that_of_the_sampler(case):
     def network(x, t):
         return model.denoise(torch.from_numpy(x).float(), float(t), condition).numpy()
 
-    x = chain["noise_scale"] * draws.normal((6, 48))
-    poses = poses_mm(run_chain(x, network, chain, lambda: draws.normal((6, 48))), chain)
+    poses = poses_mm(run_chain(network, chain, lambda: draws.normal((6, 48))), chain)
     wanted = build_sampler(model, config, zero_noise=False)(MAPS, FrameDraws(3, FRAMES)).hypotheses_mm
     assert np.abs(poses.reshape(wanted.shape) - wanted.numpy()).max() < 0.1  # mm: 1e-4 m
 
@@ -111,7 +110,7 @@ def test_onnx_chains_end_where_pytorchs_do(case, tmp_path):
     pytest.importorskip("onnxscript")
     config, model = tiny(*CASES[case])
     export_run(config, model, tmp_path, kind="onnx")
-    poses = lift(tmp_path, MAPS.numpy(), HYPOTHESES, SameDraws())
+    poses = lift(MAPS.numpy(), HYPOTHESES, SameDraws(), *open_run(tmp_path))
     wanted = build_sampler(model, config, zero_noise=False)(MAPS, FrameDraws(3, FRAMES)).hypotheses_mm
     assert np.abs(poses - wanted.numpy()).max() < 0.1  # mm: 1e-4 m
 
