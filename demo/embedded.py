@@ -34,6 +34,8 @@ _MIN_TRUNK = 0.08
 _BEST_MAPS, _MIN_PEAK = 8, 0.58
 # Small people are blurred: at 24 px or less this is enough, from 96 px on the above.
 _MIN_PEAK_SMALL, _SMALL_PX = 0.4, (24, 96)
+# In a given box there is somebody: whoever is blurred or half hidden there needs less.
+_MIN_PEAK_BOX = 0.5
 # Somebody found inside another's crop may be a part of the other: in the same video such have up to 0.61.
 _MIN_PEAK_INSIDE, _INSIDE = 0.66, 0.6
 # Two results are the same person if hips, or joints on average, are nearer than these shares of the crop's side.
@@ -66,10 +68,10 @@ def sureness(landmarks: Landmarks) -> float:
     return float(np.sort(peaks)[-_BEST_MAPS:].mean())
 
 
-def least_sureness(landmarks: Landmarks) -> float:
-    """How sure a person of this size has to be."""
+def least_sureness(landmarks: Landmarks, *, in_box: bool = False) -> float:
+    """How sure a person of this size has to be, found by the finder or in a given box."""
     side = crop_around(crop_points(landmarks.points)).side
-    return float(np.interp(side, _SMALL_PX, (_MIN_PEAK_SMALL, _MIN_PEAK)))
+    return float(np.interp(side, _SMALL_PX, (_MIN_PEAK_SMALL, _MIN_PEAK_BOX if in_box else _MIN_PEAK)))
 
 
 def body_angle(landmarks: Landmarks) -> float:
@@ -218,7 +220,8 @@ class EmbeddedDetector:
             landmarks = self._network.landmarks(image, region)
             if landmarks.presence < (MIN_PRESENCE if step > 1 else _FIRST_PRESENCE):
                 break
-            if landmarks.presence >= MIN_PRESENCE and sureness(landmarks) >= max(highest, least_sureness(landmarks)):
+            least = max(highest, least_sureness(landmarks, in_box=box is not None))
+            if landmarks.presence >= MIN_PRESENCE and sureness(landmarks) >= least:
                 surest, highest = landmarks, sureness(landmarks)
             before, region = region, next_region(landmarks)
             if box is not None and share_inside(crop_around(crop_points(landmarks.points)), box) < _MIN_INSIDE:
