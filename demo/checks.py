@@ -1,7 +1,8 @@
-"""How well people in any position are found and followed: ``python demo/checks.py turned|boxes|keypoints|..``.
+"""How well people in any position are found and followed: ``python demo/checks.py turned|boxes|passes|keypoints|..``.
 
 turned: the demo video turned about its middle; who is found, and how far joints and poses are from the upright run's.
 boxes: the same with given boxes; and of two people who overlap, whom a box around one gives.
+passes: how long the detector takes a frame, and what of it goes into turning regions: the passes after the first.
 keypoints: the demo video's people from the detector's points and their visibility alone, against its heatmaps.
 crossing: two people, pasted from the video, who cross, each with a gap of a second: their numbers, and the jitter.
 smooth: simulated motion with truth, lifted frame by frame: error and jitter before and after smoothing.
@@ -30,6 +31,7 @@ from demo.embedded import EmbeddedDetector
 from demo.estimator import PoseEstimator
 from demo.fetch import DEMO_VIDEO, fetch
 from demo.output import Row, rows_of
+from demo.passes import time_passes
 from demo.people import PersonTracker
 from demo.person import Person
 from demo.smoothing import TrackSmoother, jitter_mm, smooth
@@ -269,6 +271,16 @@ def _print_boxes(upright: Upright, angles: list[float]) -> None:
         print(f"{angle:g} degrees: {found} of {wanted} people found in their given boxes", flush=True)
 
 
+def _print_passes(every: int) -> None:
+    frames = list(Video(fetch(DEMO_VIDEO)[0], every=every))
+    for name, part, as_video in (("pictures", frames[:: max(1, 20 // every)], False), ("video", frames, True)):
+        found = time_passes(part, as_video=as_video)
+        print(
+            f"{name}: {found['seconds']:.2f} s a frame ({found['people']:.1f} people); {found['passes']:.1f} passes of "
+            f"the landmark network take {found['passes_s']:.2f} s, of it further passes {found['further_s']:.2f} s"
+        )
+
+
 def track_jitter_mm(steps: list[int], poses_mm: np.ndarray) -> float:
     """The jitter of a track (T, J, 3) over all triples of consecutive frames, of which ``steps`` are the numbers."""
     inner = np.flatnonzero((np.diff(steps)[:-1] == 1) & (np.diff(steps)[1:] == 1))
@@ -303,13 +315,16 @@ def _print_crossing(estimator: PoseEstimator, every: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("turned", "boxes", "keypoints", "crossing", "smooth"))
+    parser.add_argument("what", choices=("turned", "boxes", "passes", "keypoints", "crossing", "smooth"))
     parser.add_argument("--angles", type=float, nargs="+", default=ANGLES, help="degrees, clockwise")
     parser.add_argument("--every", type=int, default=1, help="of the video, every K-th frame")
     parser.add_argument("--crops", choices=CROPS, default=CROPS[0], help="what the lifter sees")
     parser.add_argument("--num_hypotheses", type=int, default=200)
     parser.add_argument("--config", help="config.yaml of a run folder (default: the weights that ship)")
     args = parser.parse_args()
+    if args.what == "passes":
+        _print_passes(args.every)
+        return 0
     estimator = PoseEstimator.load(
         args.config, num_hypotheses=args.num_hypotheses, detector="embedded", crops=args.crops
     )

@@ -21,6 +21,7 @@ from demo.embedded import EmbeddedDetector, is_same, next_region
 from demo.estimator import view_rotation
 from demo.fetch import DEMO_VIDEO, fetch
 from demo.mpii_maps import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, made_points, mpii_heatmaps
+from demo.passes import time_passes
 from demo.person import NoPersonError, Person, peak_cells
 from demo.pictures import draw_crop, upright_view
 from demo.search import stages, stages_of_video
@@ -206,6 +207,12 @@ def test_a_given_box_gives_somebody_half_hidden_and_an_empty_one_nobody(upright)
     box = Square(np.array([648.0, 135.0]), 358.0)
     assert overlap(detector.person_in(image, box).square, box) > 0.5
     assert detector.person_in(image, Square(np.array([1200.0, 200.0]), 358.0)) is None
+
+
+def test_the_time_of_further_passes_is_part_of_the_detectors(upright):
+    found = time_passes(upright.frames[:2], as_video=False)
+    assert 0 < found["further_s"] < found["passes_s"] < found["seconds"]
+    assert found["passes"] > found["people"] >= 1
 
 
 def test_points_alone_give_nearly_the_poses_of_the_maps(upright):
