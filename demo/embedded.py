@@ -167,7 +167,7 @@ class EmbeddedDetector:
         return self._large_enough([self._as_person(best)])[0] if best else None
 
     def _guesses(self, image: np.ndarray, box: Square) -> Iterator[Square]:
-        """Regions of the person in a given box: the box, and more, four ways; then what the finder sees."""
+        """Regions of the person in a given box: the box, and more, four ways; what the finder sees; the box slanting."""
         for margin, angle in itertools.product(_BOX_MARGINS, TURNS):
             yield Square.around(box.middle, margin * box.side, angle)
         for factor, angle in itertools.product(_AROUND_BOX, TURNS):
@@ -175,6 +175,8 @@ class EmbeddedDetector:
             for region in self._network.regions(image, around):
                 if (np.abs(box.to_shares(region.middle) - 0.5) < 0.5).all():
                     yield region
+        for angle in TURNS:
+            yield Square.around(box.middle, _BOX_MARGINS[0] * box.side, angle + np.pi / 4)
 
     def _large_enough(self, persons: list[Person]) -> list[Person]:
         """Those who are not too small, whose sizes are kept for the caller to name. Raises NoPersonError for none."""
