@@ -167,7 +167,7 @@ class EmbeddedDetector:
         return self._large_enough([self._as_person(best)])[0] if best else None
 
     def _guesses(self, image: np.ndarray, box: Square) -> Iterator[Square]:
-        """Regions of the person in a given box: the box, and more, four ways; what the finder sees; the box slanting."""
+        """Regions of the person in a given box: the box, and more, four ways; the finder's; the box, slanting."""
         for margin, angle in itertools.product(_BOX_MARGINS, TURNS):
             yield Square.around(box.middle, margin * box.side, angle)
         for factor, angle in itertools.product(_AROUND_BOX, TURNS):
