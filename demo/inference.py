@@ -21,12 +21,14 @@ from demo.detectors import DETECTORS, given_square
 from demo.embedded import MIN_PERSON_PX
 from demo.estimator import SHIPPED_RUN, People, PoseEstimator
 from demo.keypoints import KeypointSource
+from demo.motion_export import MotionExport, add_export_flags, check_export_flags
 from demo.output import SCALE_NOTE, ResultWriter, Row, prepare_folder, rows_of
 from demo.people import PersonTracker
 from demo.person import NoPersonError, Person
 from demo.pictures import draw, save_png
 from demo.smoothing import TrackSmoother
 from demo.source import Source, SourceFrame
+from demo.tracks import CONSENSUS
 from demo.viewer import ViewerWriter
 from models.run import add_sampling_flags, sampling_overrides
 from utils.checkpoint import load_file
@@ -55,6 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--height_cm", type=float, help="the person's height; else poses are an average body's size")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    add_export_flags(parser)
     add_sampling_flags(parser)
     args = parser.parse_args()
     if args.every < 1:
@@ -64,6 +67,7 @@ def parse_arguments() -> argparse.Namespace:
             f"--bbox {' '.join(f'{v:g}' for v in args.bbox)}: x y width height, the last two at least 1"
         )
     _check_keypoints(args)
+    check_export_flags(args)
     return args
 
 
@@ -159,7 +163,19 @@ class Demo:
         }
         self.writer = ResultWriter(self.output, joints=skeleton.joints, bones=skeleton.bones, about=about)
         self.pictures = SpreadPictures(self.source.expected) if self.source.is_sequence else None
+        self.export = self._export(fps) if args.export else None
         self.too_small: list[int] = []
+
+    def _export(self, fps: float | None) -> MotionExport:
+        rate = self.args.export_fps / self.args.every if self.args.export_fps else fps
+        return MotionExport(
+            self.output,
+            self.args.export,
+            self.args.export_track or CONSENSUS,
+            skeleton=self.estimator.skeleton,
+            followed=self.source.is_sequence,
+            rate=rate,
+        )
 
     @property
     def detector(self) -> str:
@@ -196,6 +212,8 @@ class Demo:
                 poses = self.smoother.result()
                 self.writer.set_smooth(poses)
                 self.viewer.set_smooth(poses)
+                if self.export is not None:
+                    self.export.set_smooth(poses)
         self.viewer.write(self.output / "viewer.html")
         if self.pictures is not None:
             self.pictures.finish()
@@ -263,6 +281,8 @@ class Demo:
         self.viewer.add(self.source.label(frame), frame.image, rows, time_s=time_s)
         if self.smoother is not None:
             self.smoother.add(frame.time_s, rows)
+        if self.export is not None:
+            self.export.add(frame, time_s, rows)
         for row in rows:
             self.agreement.add(row.consensus_mm, row.person)
         if rows and (self.pictures is None or self.pictures.wants(step)):
@@ -294,6 +314,8 @@ def main() -> int:
     if args.height_cm is None:
         print(f"scale: {SCALE_NOTE}")
     print(f"written to {demo.output}: poses.npz, poses.json, viewer.html, *_poses.png")
+    for line in demo.export.write() if demo.export else []:
+        print(line)
     return 0
 
 
