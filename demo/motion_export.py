@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.bvh import write_bvh
+from demo.fixed_skeleton import fit_fixed_skeleton, turn_between
 from demo.output import OTHER_OUTPUT, Row
 from demo.source import SourceFrame
 from demo.tracks import CONSENSUS, Clock, TrackChoice, TrackCollector, TrackPose, above_floor, clock_of, grid_of
 from demo.trc import write_trc
 from utils.errors import DiffPoseError
 from utils.files import written_in_one_step
-from utils.skeleton import Skeleton
+from utils.skeleton import H36M17, Skeleton
 
-TABLE = "csv"
+BVH, TABLE = "bvh", "csv"
 _NAMED = 6
 COLUMNS = ("source", "frame", "time_s", "person", "joint", "x_mm", "y_mm", "z_mm", "spread_mm", "guessed")
 
@@ -62,6 +64,10 @@ class MotionExport:
         followed: bool,
         rate: float | None,
     ):
+        if BVH in formats and skeleton is not H36M17:
+            raise DiffPoseError(
+                f"--export {BVH}: it is for Human3.6M's joints, not those of {skeleton.name}: trc or csv"
+            )
         self.folder, self.formats, self.skeleton = folder, [name for name in FORMATS if name in formats], skeleton
         self.collector = TrackCollector(TrackChoice.parse(track, 10**9), followed=followed)
         self.rate = rate
@@ -116,6 +122,20 @@ class MotionExport:
         return above_floor(np.stack([one.pose_mm for one in track]), self.skeleton)
 
 
+def _write_bvhs(export: MotionExport, people: dict[str, list[TrackPose]], clock: Clock) -> list[str]:
+    distances = []
+    for name, track in people.items():
+        grid, poses = grid_of(track, clock), export.world_mm(track)
+        fixed = fit_fixed_skeleton(poses)
+        distances.append(np.linalg.norm(fixed.joints_mm - poses, axis=-1).ravel())
+        rotations = [turn_between(turns, grid.before, grid.after, grid.share) for turns in fixed.rotations]
+        write_bvh(
+            export.path(name, BVH), fixed.bone_mm, grid.between(fixed.joints_mm[:, 0]), rotations, rate=clock.rate
+        )
+    middle, far = np.percentile(np.concatenate(distances), (50, 95))
+    return [f"bvh: with bones of fixed length joints are {middle:.1f} mm from the track (median; 95 %: {far:.1f} mm)"]
+
+
 def _write_trcs(export: MotionExport, people: dict[str, list[TrackPose]], clock: Clock) -> list[str]:
     for name, track in people.items():
         grid = grid_of(track, clock)
@@ -150,6 +170,7 @@ def _write_table(export: MotionExport, people: dict[str, list[TrackPose]], clock
 
 
 FORMATS: dict[str, Callable[[MotionExport, dict[str, list[TrackPose]], Clock], list[str]]] = {
+    BVH: _write_bvhs,
     "trc": _write_trcs,
     TABLE: _write_table,
 }
