@@ -180,7 +180,7 @@ class EmbeddedDetector:
 
     def _large_enough(self, persons: list[Person]) -> list[Person]:
         """Those who are not too small, whose sizes are kept for the caller to name. Raises NoPersonError for none."""
-        self.too_small = [round(person.side) for person in persons if person.side < MIN_PERSON_PX]
+        self.too_small = [int(person.side) for person in persons if person.side < MIN_PERSON_PX]
         if self.too_small and len(self.too_small) == len(persons):
             raise NoPersonError(
                 f"a person {self.too_small[0]} px high is too small: {MIN_PERSON_PX} px are the least; "

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from demo.heif import heif_hint, heif_turn, turned
 from utils.decoders import is_video
 from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
@@ -20,8 +21,6 @@ from utils.input_folders import is_clutter
 _AS_STORED_BUT_UPRIGHT = (
     cv2.IMREAD_UNCHANGED & ~cv2.IMREAD_IGNORE_ORIENTATION & ~cv2.IMREAD_COLOR_BGR & ~cv2.IMREAD_COLOR_RGB
 )
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-HEIC_HINT = "HEIC, which OpenCV can't read: convert it to JPEG, e.g. with heif-convert or pillow-heif"
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -31,15 +30,17 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     check_readable(path)
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    data = path.read_bytes()
+    turn = heif_turn(data)  # OpenCV turns as EXIF says, but not as AVIF's own boxes do, which go before it
+    flags = _AS_STORED_BUT_UPRIGHT if turn is None else cv2.IMREAD_UNCHANGED
     try:
-        image = cv2.imdecode(data, _AS_STORED_BUT_UPRIGHT)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise DiffPoseError(f"{path}: cannot be decoded ({error.err}): convert it to JPEG or PNG") from None
     if image is None:
-        what = HEIC_HINT if is_heic(path) else "give a JPEG, PNG, WebP, BMP or TIFF file"
+        what = heif_hint(path) or "give a JPEG, PNG, WebP, BMP or TIFF file"
         raise DiffPoseError(f"{path}: not an image that can be decoded: {what}")
-    return to_rgb8(image)
+    return to_rgb8(image if turn is None else turned(image, turn))
 
 
 def to_rgb8(image: np.ndarray) -> np.ndarray:
@@ -76,13 +77,6 @@ def _unreadable(path: Path) -> str | None:
         return "no such file: give an image, a folder of images or a video with --input"
     except OSError as error:
         return f"cannot be read ({environment_trouble(error) or error.strerror})"
-
-
-def is_heic(path: Path) -> bool:
-    """Whether a file says that it is HEIC, as telephones write it."""
-    with path.open("rb") as file:
-        start = file.read(12)
-    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
 def num_frames(path: str | Path) -> int:
@@ -135,9 +129,8 @@ def sort_folder(folder: str | Path) -> tuple[list[Path], list[str]]:
 
 
 def _reason(path: Path) -> str:
-    if is_heic(path):
-        return HEIC_HINT
-    return "a video: give it by itself" if is_video(path) else "not an image that can be decoded"
+    video = "a video: give it by itself"
+    return heif_hint(path) or (video if is_video(path) else "not an image that can be decoded")
 
 
 def images_in(folder: str | Path) -> list[Path]:

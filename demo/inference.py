@@ -201,7 +201,7 @@ class Demo:
                 numbers = range(len(people.persons)) if people else []
                 if people and self.source.is_sequence:
                     image = frame.image if frame.persons is None else None
-                    numbers = self.tracker.number(people.persons, step, image)
+                    numbers = self.tracker.number(people.persons, frame.number // self.args.every, image)
                 rows = []
                 if people:
                     rows = rows_of(frame.name, frame.number, list(numbers), people.persons, people.poses)

@@ -68,11 +68,12 @@ class KeypointSource:
     kind, video = "keypoints", None
 
     def __init__(self, path: str | Path, layout: str | None, *, crops: str = CROPS[0], every: int = 1):
-        self.path, self.crops, self._every = Path(path), crops, every
+        self.path, self.crops = Path(path), crops
         self.name = self.path.name or str(path)
         found = read_keypoints(self.path)
         self.is_sequence = found.is_sequence
-        self.frames = found.frames[::every]
+        start = found.frames[0].number
+        self.frames = [frame for frame in found.frames if (frame.number - start) % every == 0 or not self.is_sequence]
         first = next(frame for frame in found.frames if len(frame.points))
         self.layout = self._checked(first, layout)
         self.left_out = 0

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from demo.fetch import DEMO_VIDEO, fetch
-from demo.images import HEIC_HINT, check_readable, is_heic, num_frames, output_names, read_image, sort_folder
+from demo.heif import heif_hint
+from demo.images import check_readable, num_frames, output_names, read_image, sort_folder
 from demo.person import Person
 from demo.video import Video
 from utils.decoders import is_video
@@ -42,9 +43,10 @@ def kind_of(path: str | Path) -> str:
     frames = num_frames(path)
     if frames == 1:
         return "image"
-    if frames > 1 or is_video(path):
+    picture = heif_hint(path)
+    if frames > 1 or (picture is None and is_video(path)):
         return "video"
-    way_out = HEIC_HINT if is_heic(path) else "convert it to JPEG or PNG, or to MP4 (H.264)"
+    way_out = picture or "convert it to JPEG or PNG, or to MP4 (H.264)"
     raise DiffPoseError(f"{path}: not an image and not a video that can be decoded: {way_out}")
 
 

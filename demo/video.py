@@ -82,8 +82,8 @@ class Video:
                 number += 1
         finally:
             capture.release()
-        # Containers often round their count up by a frame.
-        if self.num_frames is not None and number < self.num_frames - 1:
+        # Containers often round their count up by a frame or two, and some know only how long they last.
+        if self.num_frames is not None and number < self.num_frames - 1 and time_s * self.fps < self.num_frames - 3:
             print(f"warning: {self.path}: ends after {number} of {self.num_frames} frames", file=sys.stderr)
 
     def _read_animation(self) -> Iterator[Frame]:

@@ -1,10 +1,12 @@
 """Files of keypoints: arrays (.npy, .npz), COCO's results and annotations, OpenPose's JSON."""
 
+import itertools
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,16 @@ _POINTS, _CONFIDENCE = ("keypoints", "xy"), ("confidence", "scores")
 _ARRAYS_BEGIN = (b"\x93NUMPY", b"PK\x03\x04")
 # What COCO's annotations say of a point: not labelled, hidden, seen.
 _FLAGS = np.array([0.0, 0.5, 1.0])
+_LAST_NUMBER = re.compile(r"(.*?)(\d+)\D*(\.\w*)?")
+_HIGHEST_NUMBER = 10**9  # beyond are times and the like
 
 
 @dataclass(frozen=True)
 class KeypointFrame:
-    """People of one picture: ``points`` (P, K, 2) px and ``confidence`` (P, K), or None; ``number`` counts from 0."""
+    """People of one picture: ``points`` (P, K, 2) px and ``confidence`` (P, K), or None.
+
+    ``number``: the last one in ``name`` where the names of all pictures tell, else it counts from 0.
+    """
 
     name: str
     number: int
@@ -138,7 +145,26 @@ def _coco(path: Path, entries: Sequence, names: Mapping[str, str], *, are_flags:
         _frame(path, names.get(image, f"image {image}"), number, people)
         for number, (image, people) in enumerate(by_image.items())
     ]
-    return KeypointFile(frames, is_sequence=False)
+    return KeypointFile(_numbered(frames), is_sequence=False)
+
+
+def _numbered(frames: Sequence[KeypointFrame]) -> list[KeypointFrame]:
+    """The frames by the numbers in their names, if each has its own: a picture that is missing moves no other."""
+    found = [_LAST_NUMBER.fullmatch(frame.name) for frame in frames]
+    numbers = {int(match[2]) for match in found if match}
+    if len(numbers) < len(frames) or max(numbers, default=0) > _HIGHEST_NUMBER:
+        return list(frames)
+    return [replace(frame, number=int(match[2])) for frame, match in zip(frames, found, strict=True) if match]
+
+
+def _note_gaps(folder: Path, frames: Sequence[KeypointFrame]) -> None:
+    """Say on stderr which numbers no frame has between the first and the last, in order."""
+    spans = [(one.number + 1, other.number) for one, other in itertools.pairwise(frames) if other.number > one.number]
+    count = sum(end - start for start, end in spans)
+    if count:
+        first = next(start for start, end in spans if end > start)
+        what = "1 frame has no file" if count == 1 else f"{count} frames have no file"
+        print(f"note: {folder}: {what} between the first and the last; number {first} is missing", file=sys.stderr)
 
 
 def _openpose_folder(folder: Path) -> KeypointFile:
@@ -152,7 +178,13 @@ def _openpose_folder(folder: Path) -> KeypointFile:
         if not isinstance(content, dict) or "people" not in content:
             raise DiffPoseError(f"{path}: no 'people', as OpenPose's files have: leave only its files in the folder")
         frames.append(_openpose(path, content, number))
-    return KeypointFile(frames, is_sequence=len(frames) > 1)
+    frames = _numbered(frames)
+    matches = [_LAST_NUMBER.fullmatch(frame.name) for frame in frames]
+    clips = {match[1] if match else frame.name for match, frame in zip(matches, frames, strict=True)}
+    is_sequence = len(frames) > 1 and len(clips) == 1
+    if is_sequence:
+        _note_gaps(folder, frames)
+    return KeypointFile(frames, is_sequence=is_sequence)
 
 
 def _openpose(path: Path, content: Mapping, number: int) -> KeypointFrame:

@@ -125,6 +125,9 @@ def test_a_video_that_ends_early(film, capsys):
     video.num_frames = 40  # what its header promised
     assert len(list(video)) == 12
     assert "ends after 12 of 40 frames" in capsys.readouterr().err
+    video.fps = 34.0  # of a variable rate: the promised 1.18 s are all there, the last frame is at 1.1 s
+    assert len(list(video)) == 12
+    assert not capsys.readouterr().err
 
 
 def test_not_a_video(tmp_path):

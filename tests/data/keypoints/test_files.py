@@ -79,6 +79,34 @@ def test_openpose_folder(tmp_path):
     assert [len(frame.points) for frame in found.frames] == [1, 0, 1]
     np.testing.assert_allclose(found.frames[2].points[0], BODY + 11)
     assert found.frames[0].name == "clip_9_keypoints.json"
+    assert [frame.number for frame in found.frames] == [9, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers", "is_sequence"),
+    [
+        (["v_000000000003_keypoints", "v_000000000004_keypoints", "v_000000000007_keypoints"], [3, 4, 7], True),
+        (["img1_keypoints", "img10_keypoints", "img2_keypoints"], [1, 2, 10], True),
+        (["a_1_keypoints", "a_2_keypoints", "cover_keypoints"], [0, 1, 2], False),
+        (["left_7_keypoints", "right_7_keypoints"], [0, 1], False),
+        (["a_20261126205929123", "a_20261126205929163"], [0, 1], True),
+    ],
+)
+def test_the_number_in_a_name_says_which_frame_it_is(tmp_path, capsys, names, numbers, is_sequence):
+    """Once counted: of a folder without file 5, file 6 was called frame 5, and so on."""
+    for name in names:
+        write(tmp_path / f"{name}.json", {"people": [{"pose_keypoints_2d": flat(BODY)}]})
+    found = read_keypoints(tmp_path)
+    assert [frame.number for frame in found.frames] == numbers
+    assert found.is_sequence == is_sequence
+    gaps = "2 frames have no file between the first and the last; number 5 is missing"
+    assert (gaps in capsys.readouterr().err) == (numbers == [3, 4, 7])
+
+
+def test_the_image_id_says_which_picture_it_is(tmp_path):
+    entries = [{"image_id": number, "keypoints": flat(COCO)} for number in (4, 2, 4, 9)]
+    found = read_keypoints(write(tmp_path / "a.json", entries))
+    assert [(frame.number, len(frame.points)) for frame in found.frames] == [(4, 2), (2, 1), (9, 1)]
 
 
 def text_file(path):
