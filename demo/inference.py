@@ -41,7 +41,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", help="image, folder of images, or video; 'demo': a video that pip fetches")
-    source.add_argument("--keypoints", help="2D keypoints instead: .npy, .npz, COCO's .json, OpenPose's folder")
+    source.add_argument(
+        "--keypoints", help="2D keypoints: .npy, .npz, COCO's .json, OpenPose's folder, DeepLabCut's .csv"
+    )
     parser.add_argument("--layout", help=f"order of the keypoints: {', '.join(LAYOUTS)}; default: by their number")
     parser.add_argument("--config", help="config.yaml of a run folder (default: the weights that ship)")
     parser.add_argument("--checkpoint", help="another model-*.pt than the one beside the configuration")

@@ -70,12 +70,12 @@ class KeypointSource:
     def __init__(self, path: str | Path, layout: str | None, *, crops: str = CROPS[0], every: int = 1):
         self.path, self.crops = Path(path), crops
         self.name = self.path.name or str(path)
-        found = read_keypoints(self.path)
+        found = read_keypoints(self.path, layout)
         self.is_sequence = found.is_sequence
         start = found.frames[0].number
         self.frames = [frame for frame in found.frames if (frame.number - start) % every == 0 or not self.is_sequence]
         first = next(frame for frame in found.frames if len(frame.points))
-        self.layout = self._checked(first, layout)
+        self.layout = self._checked(first, layout or found.layout)
         self.left_out = 0
 
     def _checked(self, frame: KeypointFrame, layout: str | None) -> Layout:

@@ -1,4 +1,4 @@
-"""Files of keypoints: arrays (.npy, .npz), COCO's results and annotations, OpenPose's JSON."""
+"""Files of keypoints: arrays (.npy, .npz), COCO's results and annotations, OpenPose's JSON, DeepLabCut's tables."""
 
 import itertools
 import json
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from data.keypoints.deeplabcut import read_table
 from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 from utils.input_folders import data_files
 
-FORMATS = "an array (.npy, .npz), COCO's results (.json), or a folder of OpenPose's JSON files"
+FORMATS = "an array (.npy, .npz), COCO's results (.json), DeepLabCut's .csv, or a folder of OpenPose's JSON files"
 _POINTS, _CONFIDENCE = ("keypoints", "xy"), ("confidence", "scores")
 # The first bytes of .npy and .npz files; all else should be JSON.
 _ARRAYS_BEGIN = (b"\x93NUMPY", b"PK\x03\x04")
@@ -40,19 +41,28 @@ class KeypointFrame:
 
 @dataclass(frozen=True)
 class KeypointFile:
-    """``frames`` in order; ``is_sequence``: they are those of one video, as far as can be told."""
+    """``frames`` in order; ``is_sequence``: they are those of one video, as far as can be told.
+
+    ``layout``: the name of theirs, where the file says it by its joints' names.
+    """
 
     frames: list[KeypointFrame]
     is_sequence: bool
+    layout: str | None = None
 
 
-def read_keypoints(path: str | Path) -> KeypointFile:
-    """The frames of a file or folder. Raises DiffPoseError for one that can't be read, or holds nobody."""
+def read_keypoints(path: str | Path, layout: str | None = None) -> KeypointFile:
+    """The frames of a file or folder. ``layout``: in which order the columns of a table are put.
+
+    Raises DiffPoseError for one that can't be read, or holds nobody.
+    """
     path = Path(path)
     if not path.exists():
         raise DiffPoseError(f"{path}: no such file: give {FORMATS} with --keypoints")
     if path.is_dir():
         found = _openpose_folder(path)
+    elif path.suffix.lower() == ".csv":
+        found = _table(path, layout)
     else:
         found = _arrays(path) if _begin(path).startswith(_ARRAYS_BEGIN) else _json_file(path)
     if not any(len(frame.points) for frame in found.frames):
@@ -108,6 +118,18 @@ def _arrays(path: Path) -> KeypointFile:
         ],
         is_sequence=len(frames) > 1,
     )
+
+
+def _table(path: Path, layout: str | None) -> KeypointFile:
+    """DeepLabCut's: people of whom a frame has no point are not in it."""
+    table = read_table(path, layout)
+    frames = []
+    for number, name in enumerate(table.frames):
+        there = np.isfinite(table.points[number]).any(axis=(1, 2))  # (P,)
+        sure = None if table.confidence is None else table.confidence[number][there]
+        title = f"frame {name}" if table.is_sequence else name
+        frames.append(KeypointFrame(title, number, table.points[number][there], sure))
+    return KeypointFile(frames, is_sequence=table.is_sequence, layout=table.layout.name)
 
 
 def _json_file(path: Path) -> KeypointFile:

@@ -141,3 +141,20 @@ def test_nobody_in_a_file(demo, tmp_path):
     code, _, err = demo("--input", tmp_path / "x.png", "--layout", "coco17")
     assert code == 2
     assert "--layout: it says what --keypoints are" in err
+
+
+def test_the_command_on_a_table_of_deeplabcut(demo, tmp_path):
+    points = keypoints_of("halpe26") + 15 * np.arange(3)[:, None, None]
+    names = LAYOUTS["halpe26"].joints
+    head = [["scorer"] + ["dlc"] * 52, ["bodyparts", *np.repeat(names, 2)], ["coords", *["x", "y"] * 26]]
+    rows = [[str(k), *map(str, frame.ravel())] for k, frame in enumerate(points)]
+    (tmp_path / "a.csv").write_text("\n".join(",".join(row) for row in head + rows))
+    code, out, err = demo("--keypoints", tmp_path / "a.csv")
+    assert code == 0, err
+    assert "3 poses of 6 hypotheses; heatmaps: keypoints (Halpe, 26 keypoints)" in out
+    with np.load(tmp_path / "out" / "poses.npz") as file:
+        assert file["frame"].tolist() == [0, 1, 2]
+        assert file["person"].tolist() == [0, 0, 0]
+    code, out, _ = demo("--keypoints", tmp_path / "a.csv", "--layout", "coco17")
+    assert code == 0
+    assert "COCO, 17 keypoints" in out
