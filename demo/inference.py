@@ -177,6 +177,7 @@ class Demo:
             skeleton=self.estimator.skeleton,
             followed=self.source.is_sequence,
             rate=rate,
+            every=self.args.every,
         )
 
     @property

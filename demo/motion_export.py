@@ -51,7 +51,8 @@ def check_export_flags(args: argparse.Namespace) -> None:
 class MotionExport:
     """Collects the chosen track through all frames and writes it at the end.
 
-    ``followed``: people keep their numbers from frame to frame; ``rate``: frames a second, None where unknown.
+    ``followed``: people keep their numbers from frame to frame; ``every``: every that many frames are looked at;
+    ``rate``: of these a second, None where unknown.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MotionExport:
         skeleton: Skeleton,
         followed: bool,
         rate: float | None,
+        every: int = 1,
     ):
         if BVH in formats and skeleton is not H36M17:
             raise DiffPoseError(
@@ -70,15 +72,18 @@ class MotionExport:
             )
         self.folder, self.formats, self.skeleton = folder, [name for name in FORMATS if name in formats], skeleton
         self.collector = TrackCollector(TrackChoice.parse(track, 10**9), followed=followed)
-        self.rate = rate
+        self.rate, self._every, self._first = rate, every, 0
         self._is_smooth = False
         self._written: list[str] = []
 
     def add(self, frame: SourceFrame, time_s: float | None, rows: Sequence[Row]) -> None:
         """The people of the next frame that is looked at, also where there are none."""
+        if not self.collector.steps:
+            self._first = frame.number
+        step = (frame.number - self._first) // self._every
         if time_s is None and self.rate is not None:
-            time_s = len(self.collector.times_s) / self.rate
-        self.collector.add(rows, name=frame.output, time_s=time_s)
+            time_s = step / self.rate
+        self.collector.add(rows, step=step, time_s=time_s, name=frame.output)
 
     def set_smooth(self, poses_mm: dict[tuple[int, int], np.ndarray]) -> None:
         """Take these for the consensus: (frame, person) -> pose (J, 3)."""
@@ -88,7 +93,7 @@ class MotionExport:
     def write(self) -> list[str]:
         """Write all files. Returns lines that say what they hold; raises DiffPoseError when that fails."""
         people = self.collector.people()
-        clock = clock_of(self.collector.times_s, self.rate)
+        clock = clock_of(self.collector.steps, self.collector.times_s, self.rate)
         lines = []
         for name in self.formats:
             lines += FORMATS[name](self, people, clock)

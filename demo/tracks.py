@@ -67,13 +67,15 @@ class TrackChoice:
 class TrackPose:
     """The pose (J, 3) of one person in one frame, mm, with ``spread_mm`` (J,) and ``guessed`` (J,).
 
-    ``step``: the frame's place among those looked at; ``time_s``: None where nobody knows it; ``group``: the name of
-    the picture where pictures have nothing to do with each other, else empty.
+    ``order``: the frame's place among those looked at; ``step``: the same, with those counted that are not there;
+    ``time_s``: None where nobody knows it; ``group``: the name of the picture where pictures have nothing to do with
+    each other, else empty.
     """
 
     source: str
     frame: int
     person: int
+    order: int
     step: int
     time_s: float | None
     group: str
@@ -88,12 +90,14 @@ class TrackCollector:
     def __init__(self, choice: TrackChoice, *, followed: bool):
         self.choice, self.followed = choice, followed
         self.poses: list[TrackPose] = []
+        self.steps: list[int] = []
         self.times_s: list[float | None] = []
         self._most_modes = 0
 
-    def add(self, rows: Sequence[Row], *, name: str, time_s: float | None) -> None:
-        """The people of the next frame that is looked at, also where there are none; ``name``: of its output."""
-        step = len(self.times_s)
+    def add(self, rows: Sequence[Row], *, step: int, time_s: float | None, name: str = "") -> None:
+        """The people of the next frame, also where there are none. ``name``: of its output; see :class:`TrackPose`."""
+        order = len(self.steps)
+        self.steps.append(step)
         self.times_s.append(time_s)
         for row in rows:
             self._most_modes = max(self._most_modes, len(row.modes.weights))
@@ -105,6 +109,7 @@ class TrackCollector:
                     source=row.source,
                     frame=row.frame,
                     person=row.number,
+                    order=order,
                     step=step,
                     time_s=time_s,
                     group="" if self.followed else name,
@@ -148,9 +153,12 @@ class Clock(NamedTuple):
     is_known: bool
 
 
-def clock_of(times_s: Sequence[float | None], rate: float | None) -> Clock:
-    """The clock of frames at ``times_s``; ``rate``: what a file or the user says, None where nobody does."""
-    steps = np.arange(len(times_s), dtype=np.float64)
+def clock_of(frames: Sequence[int], times_s: Sequence[float | None], rate: float | None) -> Clock:
+    """The clock of frames that are the ``frames``-th ones, at ``times_s``.
+
+    ``rate``: what a file or the user says, frames a second; None where nobody does.
+    """
+    steps = np.array(frames, np.float64) - (frames[0] if frames else 0)
     if rate is None or any(time is None for time in times_s) or len(times_s) < 2:
         start = times_s[0] if times_s and times_s[0] is not None else 0.0
         return Clock(rate or UNKNOWN_RATE, steps, start, True, rate is not None)
@@ -161,7 +169,7 @@ def clock_of(times_s: Sequence[float | None], rate: float | None) -> Clock:
         away = times - steps / even
         if np.ptp(away) / 2 <= _UNEVEN / even + _ROUNDING_S:
             return Clock(even, steps, start, True, True)
-    mean = (len(times) - 1) / (times[-1] - start)
+    mean = steps[-1] / (times[-1] - start)
     return Clock(float(mean), (times - start) * mean, start, False, True)
 
 
@@ -186,7 +194,7 @@ class Grid(NamedTuple):
 def grid_of(track: Sequence[TrackPose], clock: Clock) -> Grid:
     """The even frames from the first to the last pose of a track."""
     steps = np.array([one.step for one in track])
-    places = clock.places[steps]
+    places = clock.places[[one.order for one in track]]
     numbers = np.arange(round(places[0]), round(places[-1]) + 1)
     if len(track) == 1:
         zero = np.zeros(1, np.int64)

@@ -1,5 +1,6 @@
 """Files of keypoints: arrays (.npy, .npz), COCO's results and annotations, OpenPose's JSON, DeepLabCut's tables."""
 
+import codecs
 import itertools
 import json
 import re
@@ -18,8 +19,9 @@ from utils.input_folders import data_files
 
 FORMATS = "an array (.npy, .npz), COCO's results (.json), DeepLabCut's .csv, or a folder of OpenPose's JSON files"
 _POINTS, _CONFIDENCE = ("keypoints", "xy"), ("confidence", "scores")
-# The first bytes of .npy and .npz files; all else should be JSON.
+# The first bytes of .npy and .npz files, and of DeepLabCut's tables; all else should be JSON.
 _ARRAYS_BEGIN = (b"\x93NUMPY", b"PK\x03\x04")
+_TABLES_BEGIN = (b"scorer,", b"individuals,", b"bodyparts,")
 # What COCO's annotations say of a point: not labelled, hidden, seen.
 _FLAGS = np.array([0.0, 0.5, 1.0])
 _LAST_NUMBER = re.compile(r"(.*?)(\d+)\D*(\.\w*)?")
@@ -61,10 +63,14 @@ def read_keypoints(path: str | Path, layout: str | None = None) -> KeypointFile:
         raise DiffPoseError(f"{path}: no such file: give {FORMATS} with --keypoints")
     if path.is_dir():
         found = _openpose_folder(path)
-    elif path.suffix.lower() == ".csv":
-        found = _table(path, layout)
     else:
-        found = _arrays(path) if _begin(path).startswith(_ARRAYS_BEGIN) else _json_file(path)
+        begin = _begin(path)
+        if begin.startswith(_ARRAYS_BEGIN):
+            found = _arrays(path)
+        elif begin.removeprefix(codecs.BOM_UTF8).lower().startswith(_TABLES_BEGIN):
+            found = _table(path, layout)
+        else:
+            found = _json_file(path)
     if not any(len(frame.points) for frame in found.frames):
         raise DiffPoseError(f"{path}: holds no keypoints of anybody: give {FORMATS}")
     return found
@@ -73,7 +79,7 @@ def read_keypoints(path: str | Path, layout: str | None = None) -> KeypointFile:
 def _begin(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(8)
+            return file.read(16)
     except OSError as error:
         raise DiffPoseError(f"{path}: can't be read ({environment_trouble(error) or error.strerror})") from None
 
@@ -129,7 +135,7 @@ def _table(path: Path, layout: str | None) -> KeypointFile:
         sure = None if table.confidence is None else table.confidence[number][there]
         title = f"frame {name}" if table.is_sequence else name
         frames.append(KeypointFrame(title, number, table.points[number][there], sure))
-    return KeypointFile(frames, is_sequence=table.is_sequence, layout=table.layout.name)
+    return KeypointFile(_numbered(frames), is_sequence=table.is_sequence, layout=table.layout.name)
 
 
 def _json_file(path: Path) -> KeypointFile:

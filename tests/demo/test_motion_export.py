@@ -147,6 +147,23 @@ def test_keypoints_have_the_rate_that_the_user_gives(demo, tmp_path):
     assert [float(time) for time in times[::17]] == [0, 0.02, 0.04, 0.06, 0.08]
 
 
+def test_keypoint_files_that_are_missing_are_gaps(demo, tmp_path):
+    (tmp_path / "clip").mkdir()
+    for number in (4, 6, 12):  # 8 and 10 are missing, odd ones are passed over
+        points = np.insert(keypoints_of("body25")[0] + 15 * number, 2, 0.9, 1)
+        content = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
+        (tmp_path / "clip" / f"clip_{number:012d}_keypoints.json").write_text(json.dumps(content))
+    command = ["--keypoints", tmp_path / "clip", "--every", "2", "--export", "trc", "csv", "--export_fps", "50"]
+    code, out, err = demo(*command)
+    assert code == 0, err
+    assert "gaps: 2 frames without the person" in out
+    data, markers = read_trc(tmp_path / "out" / "person_0.trc")
+    assert (data["DataRate"], data["NumFrames"]) == (25.0, 5)
+    assert np.isnan(markers["Hip"][:, 0]).tolist() == [False, False, True, True, False]
+    rows = read_table(tmp_path / "out" / "poses.csv")[::17]
+    assert [(one["frame"], float(one["time_s"])) for one in rows] == [("4", 0.0), ("6", 0.04), ("12", 0.16)]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -178,27 +195,27 @@ def test_a_file_in_the_way_is_named_and_the_poses_are_kept(demo, tmp_path):
 def test_frames_without_the_mode_are_gaps():
     collector = TrackCollector(TrackChoice.parse("mode:1", 4), followed=True)
     for frame, modes in enumerate((2, 1, 3)):
-        collector.add([row(frame, modes=modes)], name="", time_s=frame / 10)
+        collector.add([row(frame, modes=modes)], step=frame, time_s=frame / 10)
     (track,) = collector.people().values()
     assert [one.frame for one in track] == [0, 2]
-    grid = grid_of(track, clock_of(collector.times_s, 10.0))
+    grid = grid_of(track, clock_of(collector.steps, collector.times_s, 10.0))
     assert grid.missing.tolist() == [False, True, False]
     collector = TrackCollector(TrackChoice.parse("mode:3", 4), followed=True)
-    collector.add([row(0, modes=3)], name="", time_s=0.0)
+    collector.add([row(0, modes=3)], step=0, time_s=0.0)
     with pytest.raises(DiffPoseError, match="from mode:0 to mode:2 are there"):
         collector.people()
 
 
 def test_even_rates_stay_and_varying_ones_are_resampled():
     rounded = np.round(np.arange(2000) / 29.97, 3)
-    assert clock_of(rounded.tolist(), 29.97).rate == 29.97
-    clock = clock_of(rounded.tolist(), 30.0)  # the file's rate is wrong: two frames too many at its end
+    assert clock_of(range(2000), rounded.tolist(), 29.97).rate == 29.97
+    clock = clock_of(range(2000), rounded.tolist(), 30.0)  # the file's rate is wrong: two frames too many at its end
     assert clock.is_even
     assert clock.rate == pytest.approx(29.97, rel=1e-4)
     assert (clock.places == np.arange(2000)).all()
 
     times = np.cumsum([0.0, *[0.1, 0.2] * 10])  # a rate of 6.67 on average
-    clock = clock_of(times.tolist(), 10.0)
+    clock = clock_of(range(21), times.tolist(), 10.0)
     assert not clock.is_even
     assert clock.rate == pytest.approx(20 / 3)
     collector = TrackCollector(TrackChoice(), followed=True)
@@ -206,7 +223,7 @@ def test_even_rates_stay_and_varying_ones_are_resampled():
     for frame, time in enumerate(times):
         one = row(frame)
         one.consensus_mm[:] = 100 * time * ramp
-        collector.add([one] if frame not in (7, 8) else [], name="", time_s=time)
+        collector.add([one] if frame not in (7, 8) else [], step=frame, time_s=time)
     (track,) = collector.people().values()
     grid = grid_of(track, clock)
     poses = grid.between(np.stack([one.pose_mm for one in track]))

@@ -76,6 +76,14 @@ def test_an_empty_frame_stays_a_frame(tmp_path):
     assert [len(frame.points) for frame in found.frames] == [0, 1, 1]
 
 
+def test_a_table_is_told_by_its_content_and_rows_keep_their_numbers(tmp_path):
+    points = GENERATOR.uniform(1, 900, (3, 1, 17, 2))
+    text = table(points, rows=["10", "11", "14"])
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = read_keypoints(tmp_path / "a.txt")
+    assert [(frame.name, frame.number) for frame in found.frames] == [(f"frame {k}", k) for k in (10, 11, 14)]
+
+
 def test_labelled_pictures_are_no_video(tmp_path):
     points = GENERATOR.uniform(1, 900, (2, 1, 17, 2))
     names = ["labeled-data/walk/img01.png", "labeled-data/walk/img27.png"]
@@ -115,8 +123,8 @@ GOOD = table(np.ones((2, 1, 17, 2)))
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,b\n1,2\n", "not DeepLabCut's form: expected rows that begin with bodyparts"),
-        ("", "not DeepLabCut's form"),
+        ("a,b\n1,2\n", "no JSON .*DeepLabCut's .csv"),
+        ("scorer,a,b\n0,1,2\n", "not DeepLabCut's form: expected rows that begin with bodyparts"),
         (GOOD.replace("coords,x,y", "coords,x,x"), "nose comes twice"),
         (GOOD.replace("left_ear,left_ear", "left_ear,right_ear"), "right_ear comes twice"),
         (GOOD.replace("coords,x,y", "coords,x,likelihood"), "no x and y of nose"),
