@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from data.preprocessing.motion_capture.bvh import read_bvh
+from demo.motion_export import MotionExport
 from demo.output import Row
 from demo.person import Person
 from demo.tracks import TrackChoice, TrackCollector, clock_of, grid_of
 from demo.trc import marker_names
 from tests.demo.test_inference import film, picture
+from tests.demo.test_inputs import animation
 from tests.support.stick_figure import keypoints_of
 from utils.errors import DiffPoseError
 from utils.evaluation.consensus import Modes
@@ -237,3 +240,28 @@ def test_markers_have_the_names_of_opensim_and_pose2sim():
     wanted = "Hip RHip RKnee RAnkle LHip LKnee LAnkle Spine Neck Face Head LShoulder LElbow LWrist RShoulder RElbow"
     assert names == [*wanted.split(), "RWrist"]
     assert marker_names(SMPL24.joints) == list(SMPL24.joints)
+
+
+def test_an_uneven_video_is_resampled_and_said(demo, tmp_path):
+    path = animation(tmp_path / "a.gif", [100, 300, 100, 100, 300, 100])  # a second person in every other frame
+    code, out, err = demo("--input", path, "--export", "bvh", "trc", "csv")
+    assert code == 0, err
+    assert "frame rate: varies; resampled evenly to 5.556 a second" in out
+    data, markers = read_trc(tmp_path / "out" / "person_0.trc")
+    np.testing.assert_allclose(data["Time"], np.arange(6) * 0.18, atol=1e-5)
+    arrays = results(tmp_path / "out")
+    own = arrays["consensus_mm"][arrays["person"] == 0]
+    knee = 1000 * markers["RKnee"]
+    np.testing.assert_allclose(knee[[0, 5], 0], own[[0, 5], 2, 0], atol=1e-2)
+    between = own[1, 2, 0] + (0.18 - 0.1) / 0.3 * (own[2, 2, 0] - own[1, 2, 0])
+    assert knee[1, 0] == pytest.approx(between, abs=1e-2)
+    assert read_bvh(tmp_path / "out" / "person_0.bvh").frame_time == pytest.approx(0.18)
+    rows = read_table(tmp_path / "out" / "poses.csv")[::17]
+    times = [float(one["time_s"]) for one in rows if one["person"] == "0"]
+    assert times == pytest.approx([0, 0.1, 0.4, 0.5, 0.6, 0.9])
+
+
+def test_bvh_is_for_human36ms_joints(tmp_path):
+    MotionExport(tmp_path, ["trc", "csv"], "consensus", skeleton=SMPL24, followed=True, rate=25.0)
+    with pytest.raises(DiffPoseError, match=r"--export bvh: it is for Human3\.6M's joints, not those of smpl24"):
+        MotionExport(tmp_path, ["csv", "bvh"], "consensus", skeleton=SMPL24, followed=True, rate=25.0)
