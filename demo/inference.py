@@ -281,7 +281,8 @@ class Demo:
         """Put a frame's people into every output."""
         self.writer.add(rows)
         time_s = None if self.source.video is None else frame.time_s
-        self.viewer.add(self.source.label(frame), frame.image, rows, time_s=time_s)
+        label = self.source.label(frame)
+        self.viewer.add(label, frame.image, rows, time_s=time_s, number=frame.number)
         if self.smoother is not None:
             self.smoother.add(frame.time_s, rows)
         if self.export is not None:

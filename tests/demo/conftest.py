@@ -1,5 +1,6 @@
 """What the demo's tests share: a small model in a run folder, and the embedded detector where it can be had."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from demo.fetch import DEMO_VIDEO, LANDMARK_NETWORK, PERSON_FINDER, fetch
 from demo.person import Person
 from models import build_model
 from tests.support.helpers import ROOT
+from tests.support.viewer_pages import as_desk
 from utils.config import change_config, load_config, save_config
 from utils.errors import DiffPoseError, run_script
 
@@ -101,3 +103,33 @@ def demo(run_folder, monkeypatch, tmp_path, capsys):
         return int(stop.value.code or 0), out.out, out.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Headless Chromium for all tests of pages; skips without it or without selenium."""
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1280,760", "disable-dev-shm-usage"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """The browser with a desk's screen, an empty page and empty logs."""
+    as_desk(chromium)
+    chromium.get("about:blank")
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    return chromium

@@ -1,7 +1,7 @@
 """The viewer in a real browser: it draws, turns, selects and plays, on a desk and on a phone, without a network."""
 
 import base64
-import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,40 +9,29 @@ import pytest
 import torch
 
 from demo import PoseEstimator
-from demo.output import Row, rows_of
-from demo.person import Person
-from demo.viewer import ViewerWriter, packed
-from utils.evaluation.consensus import find_modes
+from demo.output import rows_of
+from demo.viewer import ViewerWriter, packed, packed_near
+from tests.support.viewer_pages import IMAGE, SEEN_AS, drawn, errors, requests, row, write_page
 from utils.skeleton import H36M17
-
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-IMAGE = np.full((300, 300, 3), 120, np.uint8)
-
-
-def row(number=0, *, seed=0, hypotheses=30, angle=0.0):
-    generator = np.random.default_rng(seed)
-    base = generator.normal(0, 300, (1, 17, 3))
-    poses = (base + generator.normal(0, 40, (hypotheses, 17, 3))).astype(np.float32)
-    poses[hypotheses // 2 :, 13] += 400
-    maps = np.zeros((16, 64, 64))
-    person = Person(np.array([20.0, 30.0]), 200.0, maps, np.zeros((16, 2)), np.zeros(16), None, angle)
-    guessed = np.arange(17) == 13
-    modes = find_modes(torch.from_numpy(poses), radius_mm=60.0)
-    return Row("a", 0, number, person, poses, poses.mean(0), np.linspace(0, 200, 17), guessed, modes)
-
-
-def write_page(path, frames=3):
-    writer = ViewerWriter(skeleton=H36M17, expected_frames=frames, title="a </script> name", fps=25.0)
-    for k in range(frames):
-        writer.add(f"frame {k}", IMAGE, [row(0, seed=k), row(1, seed=100 + k)] if k != 1 else [])
-    writer.write(path)
-    return path
 
 
 def test_packing_keeps_millimetres():
     poses = np.random.default_rng(0).uniform(-3000, 3000, (4, 17, 3))
     back = np.frombuffer(base64.b64decode(packed(poses)), "<i2").reshape(poses.shape)
     assert np.abs(back - poses).max() <= 0.5
+
+
+def test_hypotheses_are_kept_in_steps_of_each_joint():
+    generator = np.random.default_rng(0)
+    poses = generator.normal(0, 300, (17, 3)) + generator.normal(0, 30, (50, 17, 3))
+    poses[:, 16] = generator.uniform(-2000, 2000, (50, 3))
+    content = base64.b64decode(packed_near(poses))
+    steps, middle = np.frombuffer(content[:34], "<i2"), np.frombuffer(content[34:136], "<i2").reshape(17, 3)
+    back = middle + steps[:, None] * np.frombuffer(content[136:], np.int8).reshape(50, 17, 3)
+    apart = np.abs(back - poses).max(axis=(0, 2))
+    assert apart[:16].max() <= 1.0, "within 127 mm of the middle: whole millimetres, or steps of 2"
+    assert 2000 / 127 <= steps[16] <= 17
+    assert apart[16] <= steps[16] / 2 + 0.5
 
 
 def test_the_page_is_self_contained_and_bounded(tmp_path):
@@ -67,18 +56,26 @@ def turned_page(path):
     image = IMAGE.copy()
     image[:100] = 250
     person = row(angle=np.radians(40)).person
+    shares = 0.5 + 0.0005 * upright_pose().numpy()[SEEN_AS, :2] * [1, -1]
+    person = replace(person, joints_px=person.square.to_px(shares))
     writer = ViewerWriter(skeleton=H36M17, expected_frames=1, title="turned", fps=None)
     writer.add("picture", image, rows_of("picture", 0, [0], [person], upright_estimator().lift([person])))
     writer.write(path)
     return path
 
 
-def upright_estimator():
-    """An estimator that sees somebody who stands upright, with arms that hang down, in all heatmaps."""
+def upright_pose():
+    """Somebody who stands upright, with arms that hang down, (17, 3) mm."""
     pose = torch.zeros(17, 3)
     heights = (0, -40, -450, -850, -40, -450, -850, 250, 500, 560, 700, 450, 200, 0, 450, 200, 0)
     sides = (0, -90, -90, -90, 90, 90, 90, 0, 0, 0, 0, 120, 120, 120, -120, -120, -120)
     pose[:, 0], pose[:, 1] = torch.tensor(sides), torch.tensor(heights)
+    return pose
+
+
+def upright_estimator():
+    """An estimator that sees somebody who stands upright in all heatmaps."""
+    pose = upright_pose()
 
     def sampler(maps, draws):
         noise = torch.from_numpy(np.random.default_rng(0).normal(0, 10, (len(maps), 20, 17, 3))).float()
@@ -112,58 +109,6 @@ def test_a_turned_crop_is_shown_upright_with_its_outline(tmp_path):
     page = turned_page(tmp_path / "viewer.html").read_text()
     data = base64.b64decode(page.split("data:image/jpeg;base64,")[1].split('"')[0])
     check_turned_picture(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
-
-
-def test_long_videos_are_thinned_out_evenly():
-    writer = ViewerWriter(skeleton=H36M17, expected_frames=None, title="unknown length")
-    one = row(hypotheses=20)
-    for k in range(3_200):
-        writer.add(str(k), IMAGE, [one] if k % 40 == 0 else [])
-    labels = [int(frame["label"]) for frame in writer._frames]
-    assert 700 < len(labels) <= 1_500
-    assert set(np.diff(labels)) == {4}
-    assert labels[-1] > 3_190
-    assert all(len(p["hypotheses"]) == len(p["members"]) <= 16 for frame in writer._frames for p in frame["people"])
-
-
-@pytest.fixture
-def browser():
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    if not (BROWSER and DRIVER):
-        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=1100,760",
-        "--disable-dev-shm-usage",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def drawn(driver):
-    """The canvas's pixels as an array."""
-    script = """const c = document.getElementById('canvas');
-        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.reduce((s, v, i) => {
-            if (i % 4 === 3 && v) s[0]++; s[1] = (s[1] * 31 + v) % 1000003; return s; }, [0, 7]);"""
-    return driver.execute_script(script)
-
-
-def requests(driver):
-    import json
-
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if not url.startswith(("file:", "data:", "chrome", "about:"))]
 
 
 def test_it_draws_turns_and_selects(browser, tmp_path):
@@ -202,7 +147,7 @@ def test_it_draws_turns_and_selects(browser, tmp_path):
     assert browser.execute_script("return viewer.state.person") == 1
     assert "LWrist" in browser.find_element(By.ID, "note").text
 
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert errors(browser) == []
     assert requests(browser) == []
 
 
@@ -223,7 +168,7 @@ def test_time_slider_and_a_frame_without_people(browser, tmp_path):
     assert len(set(looks)) == 3
     browser.find_element(By.ID, "play").click()
     assert browser.execute_script("return viewer.state.playing")
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert errors(browser) == []
 
 
 def shown_picture(driver):
@@ -236,18 +181,18 @@ def shown_picture(driver):
     return np.array(data).reshape(height, width, 4)[..., :3]
 
 
-def drawn_lean(driver):
+def drawn_lean(driver, canvas="canvas"):
     """From the front, by how much the drawn pose leans to the picture's right, degrees: that of its pixels' axis."""
     script = """viewer.state.yaw = viewer.state.pitch = 0;
         document.getElementById('colour').value = 'side';
         const show = document.getElementById('show'); show.value = 'consensus';
         show.dispatchEvent(new Event('change'));
-        const c = document.getElementById('canvas'), out = [];
+        const c = document.getElementById(arguments[0]), out = [];
         const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
         for (let i = 0, k = 0; i < data.length; i += 4, k++)
             if (data[i + 3] && Math.abs(data[i] - data[i + 2]) > 60) out.push(k % c.width, Math.floor(k / c.width));
         return out;"""
-    x, y = np.array(driver.execute_script(script), np.float64).reshape(-1, 2).T
+    x, y = np.array(driver.execute_script(script, canvas), np.float64).reshape(-1, 2).T
     covariance = np.cov(x, -y)
     return float(np.degrees(0.5 * np.arctan2(2 * covariance[0, 1], covariance[1, 1] - covariance[0, 0])))
 
@@ -261,21 +206,6 @@ def test_a_turned_person_in_the_browser(browser, tmp_path):
     check_turned_picture(shown_picture(browser))
     assert "turned with the body" in picture.get_attribute("title")
     assert drawn_lean(browser) == pytest.approx(40, abs=6)
+    assert drawn_lean(browser, "overlay") == pytest.approx(40, abs=6), "over the picture"
     assert browser.execute_script("return viewer.pause()") == pytest.approx(0.2)
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-
-
-def test_on_a_phone(browser, tmp_path):
-    from selenium.webdriver.common.by import By
-
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(write_page(tmp_path / "viewer.html", frames=1).as_uri())
-    assert drawn(browser)[0] > 2000
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
-    assert (
-        browser.execute_script("const s = document.getElementById('side'); return s.scrollWidth - s.clientWidth") <= 0
-    )
-    for name in ("show", "colour"):
-        assert browser.find_element(By.ID, name).rect["height"] >= 32, "large enough for a finger"
-    browser.save_screenshot(str(tmp_path / "phone.png"))
+    assert errors(browser) == []
