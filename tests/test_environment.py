@@ -108,6 +108,8 @@ def test_weights_of_other_forms_give_the_same_scores(run):
     torch.save({"step": 7, "model": wrapped, "ema": {}, "scaler": {}}, other)
     model = build_model(load_config(run.folder / "config.yaml"))
     assert load_weights(model, other) == 7
+    torch.save({"epoch": 3, "state_dict": {f"model.{name}": value for name, value in run.state.items()}}, other)
+    assert load_weights(model, other) == 0
     assert all(torch.equal(value, run.state[name]) for name, value in model.state_dict().items())
 
 
@@ -118,6 +120,10 @@ def test_a_pickled_model_and_a_cut_safetensors_file_are_one_clean_line(run):
     assert code == 2
     assert "holds a pickled torch.nn.modules.linear.Linear" in error_line(err)
     assert error_line(err).endswith("save the weights alone, torch.save(model.state_dict(), FILE)")
+    other.write_text("<!DOCTYPE html><html>Quota exceeded</html>")
+    assert run("--checkpoint", other)[0] == 2
+    with pytest.raises(DiffPoseError, match=r"it begins with '<!DOCTYPE', as no file of torch.save does\)$"):
+        load_file(other)
     other.write_bytes(safetensors(run.state)[:-10])
     assert run("--checkpoint", other)[0] == 2
     with pytest.raises(DiffPoseError, match="is cut off"):
@@ -150,6 +156,12 @@ def test_scripts_put_this_project_first(path):
         if OURS.match(text):
             assert found, f"{path.name} has '{text}' before it has put its own project first"
     assert found
+
+
+@pytest.mark.parametrize("name", ["data", "demo", "experiments", "models", "utils"])
+def test_a_package_of_ours_goes_before_another_one_of_that_name(name):
+    """Without this file, Python takes one that has it from anywhere on the path, however late: so of experiments."""
+    assert (ROOT / name / "__init__.py").is_file()
 
 
 def test_another_project_on_the_path_changes_nothing(tiny_data, tmp_path):

@@ -92,14 +92,16 @@ def load_weights(
 ) -> int:
     """Load ``raw`` or ``ema`` weights of a published or own model-*.pt into a model; returns its step.
 
-    A file of nothing but weights (a plain state dict, safetensors) is taken for whichever was asked, and says so.
+    A file of nothing but weights (a plain state dict, or one under ``state_dict``, or safetensors) is taken for
+    whichever was asked, and says so.
     Raises DiffPoseError when the file has no such weights, or weights of another configuration.
     """
     content = load_file(path, device=device)
     part = "ema" if weights == "ema" else "model"
     state = content.get(part)
-    if content and all(isinstance(value, Tensor) for value in content.values()):
-        state = content
+    alone = content.get("state_dict", content) if part not in content else content
+    if isinstance(alone, Mapping) and alone and all(isinstance(value, Tensor) for value in alone.values()):
+        state = alone
         print(f"note: {path}: holds one set of weights, taken for the {weights} ones", file=sys.stderr)
     elif isinstance(state, Mapping) and weights == "ema":
         state = averaged_weights(dict(state))

@@ -17,8 +17,8 @@ from torch import Tensor
 from utils.environment import environment_trouble
 from utils.errors import DiffPoseError
 
-# What DataParallel, DistributedDataParallel and torch.compile put before every name.
-_WRAPPERS = ("module.", "_orig_mod.")
+# What DataParallel, DistributedDataParallel, torch.compile and Lightning put before every name.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
 _FOREIGN_CLASS = re.compile(r"Unsupported (?:global|class)[^\w]*(?:GLOBAL )?([\w.]+)")
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _MAX_HEADER = 100 * 2**20
@@ -60,6 +60,9 @@ def read_weight_file(path: Path, *, device: torch.device | str = "cpu") -> objec
                 f"{path}: not a readable checkpoint: it holds a pickled {foreign[1]}, which only its own code can "
                 "rebuild: save the weights alone, torch.save(model.state_dict(), FILE)"
             ) from None
+        if "Weights only load failed" in str(error):  # pages of advice, none of which fits
+            with path.open("rb") as file:
+                raise ValueError(f"it begins with {ascii(file.read(9))[1:]}, as no file of torch.save does") from None
         raise
 
 

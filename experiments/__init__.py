@@ -1,0 +1,1 @@
+"""Configurations, results, and the scripts that make and compare them."""
