@@ -99,8 +99,8 @@ class MotionExport:
             lines += FORMATS[name](self, people, clock)
         shown = ", ".join(self._written[:_NAMED])
         more = len(self._written) - _NAMED
-        what = f"{'smooth ' * self._is_smooth}{self.collector.choice}"
-        lines.insert(0, f"exported the {what}: {shown}{f' and {more} more' if more > 0 else ''}")
+        what = "smooth consensus" if self._is_smooth else self.collector.choice
+        lines.insert(0, f"exported {what}: {shown}{f' and {more} more' if more > 0 else ''}")
         return lines + self._notes(people, clock)
 
     def _notes(self, people: dict[str, list[TrackPose]], clock: Clock) -> list[str]:

@@ -51,7 +51,7 @@ def test_a_video_with_two_people_and_a_gap(demo, tmp_path):
     path = film(tmp_path / "film.avi", [1, 1, 0, 1, 2, 2, 1])
     code, out, err = demo("--input", path, "--export", "trc", "csv")
     assert code == 0, err
-    assert "exported the consensus: person_0.trc, person_1.trc, poses.csv" in out
+    assert "exported consensus: person_0.trc, person_1.trc, poses.csv" in out
     assert "gaps: 1 frames without the person" in out
     arrays = results(tmp_path / "out")
     data, markers = read_trc(tmp_path / "out" / "person_0.trc")
@@ -85,7 +85,7 @@ def test_every_other_frame_and_the_smooth_track(demo, tmp_path):
     path = film(tmp_path / "film.avi", [1] * 8)
     code, out, err = demo("--input", path, "--every", "2", "--smooth", "--export", "trc", "csv")
     assert code == 0, err
-    assert "exported the smooth consensus" in out
+    assert "exported smooth consensus" in out
     arrays = results(tmp_path / "out")
     assert np.abs(arrays["smooth_mm"] - arrays["consensus_mm"]).max() > 1
     data, markers = read_trc(tmp_path / "out" / "person_0.trc")
@@ -102,7 +102,7 @@ def test_one_hypothesis_and_one_mode(demo, tmp_path):
     assert demo("--input", path, "--export", "csv", "--export_track", "hypothesis:3")[0] == 0
     code, out, _ = demo("--input", path, "--export", "csv", "--export_track", "mode:0")
     assert code == 0
-    assert "exported the mode 0: poses_mode_0.csv" in out
+    assert "exported mode 0: poses_mode_0.csv" in out
     arrays = results(tmp_path / "out")
     for name, wanted in (
         ("hypothesis_3", arrays["hypotheses_mm"][:, 3]),
