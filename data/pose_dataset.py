@@ -26,7 +26,7 @@ class PoseDataset(Dataset):
 
     Args:
         path: HDF5 file in the published or the columnar layout.
-        dataset: ``h36m``, ``3DHP`` or ``3dpw``.
+        dataset: ``h36m``, ``3DHP``, ``3dpw`` or ``SkiPose``.
         split: ``train`` or ``test``.
         subjects, actions: keep only these; None keeps all.
         stride: keep every stride-th row of the split's table, by row number, before the other filters.

@@ -17,7 +17,7 @@ _WITHOUT_NECK = [joint for joint in range(len(H36M_JOINTS)) if joint != _NECK]
 def axis_major(truth: np.ndarray, dataset: str) -> np.ndarray:
     """Stored 3D truth of any dataset as (N, 3, J) float32, unit unchanged.
 
-    Human3.6M stores (3, 17), 3DHP 51 numbers x..y..z.., 3DPW (24, 3).
+    Human3.6M and Ski-Pose store (3, 17), 3DHP 51 numbers x..y..z.., 3DPW (24, 3).
     """
     truth = np.asarray(truth, np.float32)
     if dataset_name(dataset) == "3dpw":

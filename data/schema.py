@@ -37,14 +37,21 @@ ACTIONS = (
     "Walking",
 )
 
+# Ski-Pose's labels give the skiers numbers, and its folders say which of them are to be tested on.
+_SKIERS = tuple(f"S{number}" for number in range(10))
+
 SUBJECTS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "h36m": MappingProxyType({"trainset": ("S1", "S5", "S6", "S7", "S8"), "testset": ("S9", "S11")}),
         "3dhp": MappingProxyType({"testset": ("TS1", "TS2", "TS3", "TS4", "TS5", "TS6")}),
         "3dpw": MappingProxyType({"trainset": ("tr",), "testset": ("te",)}),
+        "skipose": MappingProxyType({"trainset": _SKIERS, "testset": _SKIERS}),
     }
 )
 """Dataset -> split -> subjects. A dataset without training rows (3DHP) has no ``trainset``."""
+
+ROOT_CENTRED = frozenset({"skipose"})
+"""Datasets that do not say where in front of the camera the 3D truth is: its root is the origin."""
 
 VALIDATION_SUBJECTS = MappingProxyType({"train": ("S1", "S6", "S7"), "validate": ("S5", "S8")})
 """Human3.6M's training subjects divided for choosing settings without the test subjects."""
@@ -66,6 +73,7 @@ BUILD_COMMANDS = MappingProxyType(
         "h36m": "python data/preprocessing/H36M.py --input_dir ... --output_dir ...",
         "3dhp": "python data/preprocessing/3DHP.py --input_dir ... --output_dir ...",
         "3dpw": "python data/preprocessing/3DPW.py --input_dir ... --output_dir ...",
+        "skipose": "python data/preprocessing/SkiPose.py --input_dir ... --output_dir ...",
     }
 )
 """Dataset -> the command that makes its file."""
@@ -134,6 +142,18 @@ FIELDS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
             ("argmax_2d", "f4", (2, 16), "crop side", "crop, MPII joints: row, column"),
             _HEATMAP,
         ),
+        "skipose": _fields(
+            ("action", "S8", (), "", ""),
+            ("subject", "S3", (), "", ""),
+            ("subaction", "S1", (), "", ""),
+            ("cam", "S8", (), "", ""),
+            ("frame_orig", "i4", (), "number in the picture's name", ""),
+            ("hardsubset", "u1", (), "0 or 1", ""),
+            ("gt_3d", "f4", (3, 17), "mm", "camera's axes: x right, y down, z away; the root is the origin"),
+            ("gt_2d", "f4", (2, 17), "px", "image: x right, y down"),
+            ("argmax_2d", "f4", (2, 16), "crop side", "crop, MPII joints: row, column"),
+            _HEATMAP,
+        ),
     }
 )
 """Dataset -> column name -> :class:`Field`."""
@@ -141,13 +161,13 @@ FIELDS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
 META_COLUMNS = ("action", "subject", "subaction", "cam", "frame_orig", "hardsubset")
 """The columns that name a row and that splits are filtered by."""
 
-TRUTH_COLUMN = MappingProxyType({"h36m": "gt_3d", "3dhp": "gt_3d_uni", "3dpw": "gt_3d"})
+TRUTH_COLUMN = MappingProxyType({"h36m": "gt_3d", "3dhp": "gt_3d_uni", "3dpw": "gt_3d", "skipose": "gt_3d"})
 """Dataset -> the column that is trained on and evaluated against."""
 
 
 def dataset_name(text: str) -> str:
-    """``h36m``, ``3dhp`` or ``3dpw`` for any spelling of DATASET.DATASET; DiffPoseError for another name."""
+    """h36m, 3dhp, 3dpw or skipose for any spelling of DATASET.DATASET; DiffPoseError for another name."""
     name = str(text).lower()
     if name not in FIELDS:
-        raise DiffPoseError(f"unknown dataset '{text}': DATASET.DATASET is one of h36m, 3DHP, 3dpw")
+        raise DiffPoseError(f"unknown dataset '{text}': DATASET.DATASET is one of h36m, 3DHP, 3dpw, SkiPose")
     return name

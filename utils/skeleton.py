@@ -184,15 +184,17 @@ SMPL24 = Skeleton(
     left=(1, 4, 7, 10, 13, 16, 18, 20, 22),
 )
 
-_BY_DATASET = {"h36m": H36M17, "3dhp": H36M17, "3dpw": SMPL24}
+_BY_DATASET = {"h36m": H36M17, "3dhp": H36M17, "3dpw": SMPL24, "skipose": H36M17}
 
 
 def skeleton_for(dataset: str) -> Skeleton:
-    """The skeleton of a dataset named as in DATASET.DATASET (h36m, 3DHP, 3dpw; any case)."""
+    """The skeleton of a dataset named as in DATASET.DATASET (h36m, 3DHP, 3dpw, SkiPose; any case)."""
     try:
         return _BY_DATASET[dataset.lower()]
     except KeyError:
-        raise DiffPoseError(f"unknown dataset '{dataset}': DATASET.DATASET is one of h36m, 3DHP, 3dpw") from None
+        raise DiffPoseError(
+            f"unknown dataset '{dataset}': DATASET.DATASET is one of h36m, 3DHP, 3dpw, SkiPose"
+        ) from None
 
 
 @dataclass(frozen=True)

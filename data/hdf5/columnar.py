@@ -70,7 +70,7 @@ class ColumnarWriter:
 
     Args:
         path: the file; its folder is made.
-        dataset: ``h36m``, ``3DHP`` or ``3dpw``: decides the columns.
+        dataset: ``h36m``, ``3DHP``, ``3dpw`` or ``SkiPose``: decides the columns.
         attrs: attributes of ``/dataset``; ``source`` is required (``Human3.6M ...``, ``synthetic: ...``), and
             ``detector``, ``units`` and ``hard_subset`` (how it was decided) are expected. Others are kept as they are.
         heatmap_compression: ``"gzip"`` (with byte shuffle) or None.

@@ -1,6 +1,6 @@
 """Check an HDF5 file: what is in it, and what is off.
 
-python data/preprocessing/validate.py FILE [--dataset h36m|3DHP|3dpw] [--limit N]
+python data/preprocessing/validate.py FILE [--dataset h36m|3DHP|3dpw|SkiPose] [--limit N]
 
 Exit code 0: nothing wrong was found; 1: something is off, one line each; 2: the file cannot be used.
 """
@@ -72,7 +72,7 @@ def _check_split(split: SplitFile, facts: FileFacts, limit: int, report: Report,
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="HDF5 file in the columnar or the published layout")
-    parser.add_argument("--dataset", help="h36m, 3DHP or 3dpw; recognised by the columns when left out")
+    parser.add_argument("--dataset", help="h36m, 3DHP, 3dpw or SkiPose; recognised by the columns when left out")
     parser.add_argument(
         "--limit", type=int, default=DEFAULT_LIMIT, help="evenly spread rows per split to look into; 0: all of them"
     )

@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.processes import ForkedScript, Setting
 from tests.support.raw_data import add_3dhp, add_3dpw, add_h36m, save_weights, touch_h36m
+from tests.support.ski_pose import add_skipose
 
 CAM = "54138969"
 # Fewer channels and blocks: what the scripts do with heatmaps does not depend on the detector's size, the time does.
@@ -55,13 +56,13 @@ HARD_LINES = [
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory):
-    """A folder with weights.pt and the raw data sets h36m, 3dhp and 3dpw; .h36m and so on hold what was written."""
+    """A folder with weights.pt and the raw data sets h36m, 3dhp, 3dpw and skipose; .h36m ..: what was written."""
     folder = tmp_path_factory.mktemp("raw")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL_HRNET.items():
             patch.setattr(name, value)
         save_weights(folder / "weights.pt")
-    written = {"folder": folder, "h36m": {}, "3dhp": {}, "3dpw": {}}
+    written = {"folder": folder, "h36m": {}, "3dhp": {}, "3dpw": {}, "skipose": {}}
     for subject, stems in H36M.items():
         for stem, frames in stems.items():
             written["h36m"][subject, stem] = add_h36m(folder / "h36m", subject, stem, frames=frames)
@@ -73,6 +74,8 @@ def raw(tmp_path_factory):
     written["3dpw"]["two"] = add_3dpw(folder / "3dpw", "train", "downtown_walking_00", seen=[[1, 1, 0], [0, 1, 0]])
     written["3dpw"]["unseen"] = add_3dpw(folder / "3dpw", "train", "courtyard_basketball_00", seen=[[0, 0]])
     written["3dpw"]["test"] = add_3dpw(folder / "3dpw", "test", "courtyard_basketball_01", seen=[[1, 1]])
+    written["skipose"]["train"] = add_skipose(folder / "skipose", "train", [(1, 0, 0, 2), (1, 0, 0, 1), (1, 0, 1, 2)])
+    written["skipose"]["test"] = add_skipose(folder / "skipose", "test", [(6, 4, 0, 1), (6, 4, 0, 3)])
     return written
 
 

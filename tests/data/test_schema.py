@@ -6,7 +6,9 @@ from utils.errors import DiffPoseError
 from utils.skeleton import skeleton_for
 
 
-@pytest.mark.parametrize(("text", "name"), [("h36m", "h36m"), ("3DHP", "3dhp"), ("3dpw", "3dpw"), ("3DPW", "3dpw")])
+@pytest.mark.parametrize(
+    ("text", "name"), [("h36m", "h36m"), ("3DHP", "3dhp"), ("3dpw", "3dpw"), ("SkiPose", "skipose")]
+)
 def test_dataset_name_takes_any_spelling(text, name):
     assert dataset_name(text) == name
 

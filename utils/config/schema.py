@@ -50,12 +50,12 @@ class DatasetConfig(Section):
 
     PREFIX = "DATASET."
     root: str = text("data/h36m", "folder of the HDF5 files; relative to the working directory")
-    dataset: str = choice("h36m", ("h36m", "3DHP", "3dpw"), "h36m, 3DHP or 3dpw")
+    dataset: str = choice("h36m", ("h36m", "3DHP", "3dpw", "SkiPose"), "h36m, 3DHP, 3dpw or SkiPose")
     data_format: str = choice("h5", ("h5",), "file format; h5 is the only one")
     trainfile: str = text("", "training file, relative to ROOT", optional=True)
     testfile: str = text("", "test file, relative to ROOT", optional=True)
     valfile: str = text("", "file for validation during training; empty: TRAINFILE", optional=True)
-    num_joints: int = integer(16, "predicted joints: 16 (h36m, 3DHP) or 23 (3dpw)", choices=(16, 23))
+    num_joints: int = integer(16, "predicted joints: 16, or 23 (3dpw)", choices=(16, 23))
     cond_joints: int = integer(NUM_HEATMAPS, "heatmaps an image has", choices=(NUM_HEATMAPS,))
 
 

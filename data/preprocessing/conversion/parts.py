@@ -33,7 +33,7 @@ class PartFolder:
 
     Args:
         output: the file to be made.
-        dataset: ``h36m``, ``3dhp`` or ``3dpw``.
+        dataset: ``h36m``, ``3dhp``, ``3dpw`` or ``skipose``.
         settings: what the content of a part depends on.
         heatmap_compression, level, compact: as of :class:`~data.hdf5.columnar.ColumnarWriter`.
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from data.preprocessing.validation.sample import Report, Sample
+from data.schema import ROOT_CENTRED
 from data.synthetic.occlusion import H36M_17_OF_32
 from utils.skeleton import HEATMAP_SIZE, MPII_JOINTS
 
 _PROJECTION_PX, _FITTED_PX = 5.0, 15.0
+_SCALED_SHARE = 0.05
 _ROW_TOLERANCE = 0.02
 _FIT_ROWS = 8
 _CROP_TOLERANCE = 0.02
@@ -24,6 +26,9 @@ _SWAP_16 = [MPII_JOINTS.index({"R": "L", "L": "R"}.get(name[0], name[0]) + name[
 def check_projection(sample: Sample, report: Report) -> None:
     """gt_3d through the stored camera against gt_2d; through a fitted one (without distortion) where none is stored."""
     if sample.camera_mm is None or sample.pixels is None:
+        return
+    if sample.split.dataset in ROOT_CENTRED:
+        _check_scaled(sample, report)
         return
     if sample.intrinsics is not None:
         _check_row_cameras(sample, report)
@@ -56,6 +61,34 @@ def check_projection(sample: Sample, report: Report) -> None:
         )
     else:
         report.say("  projection of gt_3d on gt_2d: not checked (no cameras stored, too few rows to fit them)")
+
+
+def _check_scaled(sample: Sample, report: Report) -> None:
+    """Where nothing says how far away people are: x and y of gt_3d, scaled and moved in each row, against gt_2d."""
+    if not sample.usable.any():
+        return
+    points, pixels = (values[sample.usable] for values in (sample.camera_mm, sample.pixels))
+    errors = {
+        change: np.median(scaled_error(points[..., :2] * signs, pixels))
+        for change, signs in (
+            ("", (1, 1)),
+            (": it does with y negated", (1, -1)),
+            (": it does with x negated", (-1, 1)),
+        )
+    }
+    change = min(errors, key=lambda name: errors[name])
+    report.say(f"  gt_3d, scaled and moved, on gt_2d: {errors['']:.3f} of the person's size off (median)")
+    if errors[""] > _SCALED_SHARE:
+        problem = change if errors[change] <= _SCALED_SHARE else ""
+        report.find(f"{sample.split.split}: gt_3d does not project onto gt_2d{problem}")
+
+
+def scaled_error(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(N,) distance left between (N, J, 2) and pixels (N, J, 2), over their extent: after the best scale and shift."""
+    points, pixels = (values - values.mean(axis=1, keepdims=True) for values in (points, pixels))
+    scale = (points * pixels).sum((1, 2)) / np.maximum((points**2).sum((1, 2)), 1e-9)
+    left = np.linalg.norm(np.maximum(scale, 0.0)[:, None, None] * points - pixels, axis=-1).mean(axis=-1)
+    return np.asarray(left / np.maximum(np.ptp(pixels, axis=1).max(axis=1), 1e-9))
 
 
 def _check_row_cameras(sample: Sample, report: Report) -> None:

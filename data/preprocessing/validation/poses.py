@@ -14,7 +14,7 @@ from data.preprocessing.validation.anatomy import (
     uprightness,
 )
 from data.preprocessing.validation.sample import FileFacts, Report, Sample
-from data.schema import FIELDS, TRUTH_COLUMN
+from data.schema import FIELDS, ROOT_CENTRED, TRUTH_COLUMN
 
 # What a column in mm, or in metres, may be in by mistake, and the factor to put it right.
 _INSTEAD = {
@@ -69,11 +69,10 @@ def _check_frame(poses: np.ndarray, sample: Sample, report: Report) -> np.ndarra
     name = sample.split.split
     lean = uprightness(poses[sample.usable], sample.skeleton)
     depth = sample.camera_mm[sample.usable][:, 0, 2]
-    report.say(
-        f"  trunk points up in the picture by {-lean[1]:.2f} of its length on average; median depth "
-        f"{np.median(depth):.0f}"
-    )
-    behind = float(np.mean(depth <= 0))
+    has_place = sample.split.dataset not in ROOT_CENTRED
+    place = f"median depth {np.median(depth):.0f}" if has_place else "root at the origin"
+    report.say(f"  trunk points up in the picture by {-lean[1]:.2f} of its length on average; {place}")
+    behind = float(np.mean(depth <= 0)) if has_place else 0.0
     if lean[1] > _LYING:
         if behind > 0.5:
             report.find(

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-OPTIONS = {"H36M": ("--subjects", "S1", "S7", "S8"), "3DHP": (), "3DPW": ()}
+OPTIONS = {"H36M": ("--subjects", "S1", "S7", "S8"), "3DHP": (), "3DPW": (), "SkiPose": ()}
 
 
 def unfinished(folder):

@@ -55,7 +55,7 @@ def names(rows, *keys):
     ]
 
 
-@pytest.mark.parametrize("name", ["H36M", "3DHP", "3DPW"])
+@pytest.mark.parametrize("name", ["H36M", "3DHP", "3DPW", "SkiPose"])
 def test_outputs_hold_the_published_columns_and_open_with_our_reader(finished, name):
     path, log = finished(name)
     assert path.name == f"{name}_dataset_h36m_hrnet.h5"
