@@ -22,9 +22,9 @@ PAGE = Path(__file__).with_name("viewer_page")
 _SCRIPTS = ("data.js", "scene.js", "picture.js", "histogram.js", "controls.js")
 _STYLE_PLACE, _SCRIPT_PLACE, _DATA_PLACE = "/*STYLE*/", "/*SCRIPT*/", "/*DATA*/null"
 # What a page may hold: thinned out evenly beyond it.
-MAX_POSES, MAX_FRAMES, MAX_PICTURE_BYTES = 24_000, 1_500, 4_500_000
+MAX_POSES, MAX_FRAMES, MAX_PICTURE_BYTES = 24_000, 1_500, 5_400_000
 # Width in px and quality of the square pictures: of a few frames, and of many.
-_FEW, _LARGE, _SMALL = 40, (320, 72), (240, 60)
+_FEW, _LARGE, _SMALL = 40, (320, 72), (240, 55)
 # 2D joints are whole steps of this part of the picture's side.
 _GRID = 10_000
 

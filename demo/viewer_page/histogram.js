@@ -27,12 +27,12 @@ function histogramPicture(found, step, strong, mode) {
     return `<rect ${corner} width="${width}" height="${height}" fill="${colour}"/>`;
   };
   const text = (x, y, anchor, words) => `<text x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
-  return `<svg viewBox="0 0 300 124" role="img">`
+  return `<svg viewBox="0 0 300 128" role="img">`
     + found.map((bar) => block(bar, bar.all, mode === null ? "#2c7bb6" : "#a9c9e2")).join("")
     + (mode === null ? "" : found.map((bar) => block(bar, bar.mode, "#1f4e79")).join(""))
     + `<path d="M10 94.5H290M${place(strong)} 6V94" stroke="#222" stroke-width="1.5" fill="none"/>`
-    + text(10, 107, "start", start) + text(150, 107, "middle", (start + end) / 2 + " mm") + text(290, 107, "end", end)
-    + text(10, 120, "start", "away from the camera") + text(290, 120, "end", "towards it") + "</svg>";
+    + text(10, 108, "start", start) + text(150, 108, "middle", (start + end) / 2 + " mm") + text(290, 108, "end", end)
+    + text(10, 123, "start", "away from the camera") + text(290, 123, "end", "towards it") + "</svg>";
 }
 function histogramText(depths, joint, mode) {
   const sorted = [...depths].sort((a, b) => a - b);

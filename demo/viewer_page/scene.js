@@ -40,7 +40,8 @@ function drawScene() {
   drawFloor(context, person, project); state.draws++; scenePoints = null;
   if (!person) {
     context.fillStyle = "#555"; context.font = "15px system-ui, sans-serif";
-    context.fillText("nobody found in this frame", 16, 28); return;
+    const others = DATA.frames[state.frame].people.length;
+    context.fillText((others ? "person " + state.person + " not" : "nobody") + " found in this frame", 16, 28); return;
   }
   const shown = chosenPoses(person);
   for (const pose of shown.thin) drawPose(context, pose, person, project, shown.width, shown.alpha);

@@ -21,23 +21,29 @@ def test_long_videos_are_thinned_out_evenly():
 
 
 def natural(seed):
-    """Made pixels (480, 640, 3) with as much detail as a photograph's: a JPEG of quality 90 has about 90 kB."""
+    """Made pixels (480, 640, 3) with as much detail as the demo video, whose crops have 8.4 kB each in the page."""
     generator = np.random.default_rng(seed)
     total = np.zeros((480, 640, 3))
     for scale in (1, 2, 4, 8, 16, 32, 64):
         noise = generator.normal(0, 1, (480 // scale + 1, 640 // scale + 1, 3))
-        total += scale**0.9 * cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
-    return np.clip(128 + 2.4 * total, 0, 255).astype(np.uint8)
+        total += scale**0.7 * cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
+    return np.clip(128 + 6 * total, 0, 255).astype(np.uint8)
 
 
-def test_300_frames_of_two_people_have_less_than_10_mb(browser, tmp_path):
-    images = [natural(seed) for seed in range(3)]
+def long_page(images, path):
+    """The writer of a page with 300 frames of two people, and how many bytes the page has."""
     people = [row(0, hypotheses=200), row(1, seed=1, hypotheses=200)]
     writer = ViewerWriter(skeleton=H36M17, expected_frames=300, title="long", fps=30.0)
     for k in range(300):
-        writer.add(f"frame {k}", images[k % 3], people)
-    writer.write(tmp_path / "viewer.html")
-    assert 3e6 < (tmp_path / "viewer.html").stat().st_size < 10e6
+        writer.add(f"frame {k}", images[k % len(images)], people)
+    writer.write(path)
+    return writer, path.stat().st_size
+
+
+def test_300_frames_of_two_people_have_less_than_10_mb(browser, tmp_path):
+    writer, size = long_page([natural(seed) for seed in range(3)], tmp_path / "viewer.html")
+    assert 7e6 < size < 10e6
+    assert all("picture" in person for frame in writer._frames for person in frame["people"])
     browser.get((tmp_path / "viewer.html").as_uri() + "#frame=298&person=1&joint=LWrist")
     assert browser.execute_script("return viewer.DATA.frames.length") == 300
     count = browser.execute_script("return viewer.unpacked(viewer.current()).hypotheses.length")
@@ -47,15 +53,12 @@ def test_300_frames_of_two_people_have_less_than_10_mb(browser, tmp_path):
     assert errors(browser) == []
 
 
-def test_pictures_that_need_too_much_room_are_thinned_out_evenly():
+def test_pictures_that_need_too_much_room_are_thinned_out_evenly(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
-    writer = ViewerWriter(skeleton=H36M17, expected_frames=None, title="noise")
-    writer._size, writer._quality = 320, 95
-    for k in range(150):
-        writer.add(str(k), noise, [row(0)])
+    writer, size = long_page([noise], tmp_path / "viewer.html")
     kept = [k for k, frame in enumerate(writer._frames) if frame["people"][0].get("picture")]
-    sizes = [len(frame["people"][0].get("picture", b"")) for frame in writer._frames]
+    sizes = [len(person.get("picture", b"")) for frame in writer._frames for person in frame["people"]]
     assert len(set(np.diff(kept))) == 1, "evenly"
-    assert len(kept) < 150
-    assert sum(sizes) == writer._picture_bytes <= MAX_PICTURE_BYTES
-    assert writer._picture_bytes > MAX_PICTURE_BYTES / 4
+    assert 50 <= len(kept) < 300
+    assert MAX_PICTURE_BYTES / 4 < sum(sizes) == writer._picture_bytes <= MAX_PICTURE_BYTES
+    assert size < 10e6
