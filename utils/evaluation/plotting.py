@@ -12,7 +12,7 @@ import numpy as np
 
 from utils.evaluation import SplitResult
 from utils.files import written_in_one_step
-from utils.skeleton import Skeleton
+from utils.skeleton import MPII_JOINTS, Skeleton
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +26,13 @@ DOTS_PER_INCH = 120
 
 @dataclass(frozen=True)
 class PictureSample:
-    """One frame to draw: ``hypotheses_mm`` (H, J, 3), ``gt_mm`` (J, 3), optionally its ``heatmap`` (16, 64, 64)."""
+    """One frame to draw: ``hypotheses_mm`` (H, J, 3), ``gt_mm`` (J, 3), optionally its ``heatmap`` (16, 64, 64).
+
+    Contact sheets also take frames without hypotheses.
+    """
 
     title: str
-    hypotheses_mm: np.ndarray
+    hypotheses_mm: np.ndarray | None
     gt_mm: np.ndarray | None
     heatmap: np.ndarray | None = None
 
@@ -133,6 +136,46 @@ def plot_hypotheses(
         handles.append(Line2D([], [], color=TRUTH_COLOUR, linewidth=2.2, label="truth"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return save_figure(figure, path)
+
+
+def plot_contact_sheet(
+    path: str | Path, samples: Sequence[PictureSample], skeleton: Skeleton, *, max_hypotheses: int = 30
+) -> Path:
+    """Many frames on one page: each one's heatmaps and, where there are hypotheses, these from in front and the side.
+
+    Every map is shown relative to its own peak, which is marked. Raises ValueError without samples, DiffPoseError if
+    the file can't be written.
+    """
+    if not samples:
+        raise ValueError("no sample to draw")
+    panels = 1 if all(sample.hypotheses_mm is None for sample in samples) else 3
+    across = min(len(samples), 8 if panels == 1 else 3)
+    down = -(-len(samples) // across)
+    figure = new_figure(1.5 * panels * across, 1.95 * down)
+    grid = figure.subplots(down, panels * across, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for place, sample in enumerate(samples):
+        row, column = divmod(place, across)
+        own = grid[row, panels * column : panels * (column + 1)]
+        own[0].set_title(sample.title, fontsize=6, loc="left")
+        if sample.heatmap is not None:
+            _draw_maps(own[0], np.asarray(sample.heatmap, np.float32))
+        for axes, view in zip(own[1:], ((0, 1), (2, 1)), strict=True) if sample.hypotheses_mm is not None else ():
+            axes.axis("on")
+            _draw_view(axes, sample, skeleton, view, max_hypotheses)
+            axes.tick_params(length=0, labelbottom=False, labelleft=False)
+    return save_figure(figure, path)
+
+
+def _draw_maps(axes: "Axes", heatmaps: np.ndarray) -> None:
+    """Heatmaps (16, 64, 64) in one picture, each over its peak, which is a dot in the colour of its side."""
+    peak = heatmaps.max(axis=(1, 2))
+    axes.imshow((np.clip(heatmaps, 0, None) / np.maximum(peak, 1e-6)[:, None, None]).max(axis=0), cmap="magma")
+    rows, columns = np.divmod(heatmaps.reshape(len(heatmaps), -1).argmax(axis=1), heatmaps.shape[2])
+    sides = {"R": RIGHT_COLOUR, "L": LEFT_COLOUR}
+    colours = [sides.get(name[0], MIDDLE_COLOUR) for name in MPII_JOINTS]
+    axes.scatter(columns, rows, s=9, c=colours, edgecolors="white", linewidths=0.4)
 
 
 def plot_best_of_n(path: str | Path, results: Sequence[SplitResult]) -> Path:
