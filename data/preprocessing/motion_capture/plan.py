@@ -39,7 +39,8 @@ class PlannedTake:
 def find_files(folder: str | Path) -> list[Path]:
     """All BVH files and DeepMimic clips below a folder, sorted by path.
 
-    BVH files are told by their ending, clips by their content. DiffPoseError when there is no folder, or none in it.
+    Files are told by their content; one that is called .bvh and isn't one is not passed over, so that reading it says
+    what is wrong. DiffPoseError when there is no folder, or none in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -53,14 +54,22 @@ def find_files(folder: str | Path) -> list[Path]:
         passed_over += len(names) - len(here)
     note_passed_over(folder, passed_over, "no motion files")
     if not files:
-        raise DiffPoseError(f"{folder}: no *.bvh file and no DeepMimic clip in it or in its sub-folders")
+        raise DiffPoseError(f"{folder}: no BVH file and no DeepMimic clip in it or in its sub-folders")
     if len(files) > MAX_FILES:
         raise DiffPoseError(f"{folder}: {len(files)} motion files, at most {MAX_FILES} go into one HDF5 file")
     return sorted(files, key=lambda path: path.relative_to(folder).parts)
 
 
 def _is_motion(path: Path) -> bool:
-    return path.is_file() and (path.name.lower().endswith(".bvh") or is_deepmimic(path))
+    return path.is_file() and (path.name.lower().endswith(".bvh") or _begins_as_bvh(path) or is_deepmimic(path))
+
+
+def _begins_as_bvh(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").upper().startswith(b"HIERARCHY")
+    except OSError:
+        return False
 
 
 def plan_takes(
