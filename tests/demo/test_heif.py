@@ -10,7 +10,7 @@ from demo import heif
 from demo.heif import heif_hint, heif_turn
 from demo.images import read_image
 from demo.source import kind_of
-from tests.demo.test_images import write
+from tests.demo.test_inference import picture
 from tests.demo.test_inputs import stored
 
 # Pillow's, 16 x 8: the upper left red, the upper right white, the lower left blue, the lower right black. Its boxes say
@@ -73,7 +73,7 @@ def test_a_picture_of_a_telephone_is_no_film(tmp_path, demo):
 def test_an_opencv_without_avif_says_what_to_do(tmp_path, demo, monkeypatch):
     (tmp_path / "mixed").mkdir()
     (tmp_path / "mixed" / "a.avif").write_bytes(AVIF)
-    write(tmp_path / "mixed" / "b.png", np.full((90, 240, 3), 255, np.uint8))
+    picture(tmp_path / "mixed" / "b.png")
     known = cv2.haveImageReader
     monkeypatch.setattr(cv2, "haveImageReader", lambda path: not path.endswith(".avif") and known(path))
     wanted = "AVIF, which this OpenCV can't read: convert it to JPEG, e.g. with avifdec or Pillow"
