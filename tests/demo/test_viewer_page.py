@@ -1,7 +1,4 @@
-"""What the viewer shows beside the poses: picture, depth, keys, links; on a phone, and for everyone."""
-
-from importlib.util import find_spec
-from pathlib import Path
+"""What the viewer shows beside the 3D poses: the picture with poses over it, a joint's depth; and links to a frame."""
 
 import numpy as np
 import pytest
@@ -10,37 +7,22 @@ import torch
 from demo.viewer import ViewerWriter
 from tests.support.viewer_pages import (
     SEEN_AS,
-    as_phone,
     choose,
     drawn,
     errors,
+    find,
     near_colour,
+    open_page,
+    press,
     row,
     screenshot,
-    write_page,
+    state,
 )
 from utils.evaluation.consensus import project_to_cells
 from utils.skeleton import H36M17
 
 RIGHT, LEFT, BAR = (213, 94, 0), (0, 114, 178), (44, 123, 182)
 NAMES = list(H36M17.joints)
-
-
-def open_page(browser, folder, link="", **options):
-    browser.get(write_page(folder / "viewer.html", **options).as_uri() + link)
-
-
-def find(browser, name):
-    return browser.find_element("id", name)
-
-
-def press(browser, *keys):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    chain = ActionChains(browser)
-    for key in keys:
-        chain.send_keys(key)
-    chain.perform()
 
 
 def click_at(browser, element, point):
@@ -50,10 +32,6 @@ def click_at(browser, element, point):
     size = element.rect
     offset = [round(point[0] - size["width"] / 2), round(point[1] - size["height"] / 2)]
     ActionChains(browser).move_to_element_with_offset(element, *offset).click().perform()
-
-
-def state(browser, name):
-    return browser.execute_script("return viewer.state[arguments[0]]", name)
 
 
 # --- the picture
@@ -128,6 +106,8 @@ def bars(browser):
 
 
 def test_a_click_on_a_joint_shows_the_histogram_of_its_depth(browser, tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+
     open_page(browser, tmp_path)
     browser.execute_script("viewer.state.yaw = viewer.state.pitch = 0; draw();")
     assert bars(browser) == []
@@ -149,6 +129,11 @@ def test_a_click_on_a_joint_shows_the_histogram_of_its_depth(browser, tmp_path):
     assert state(browser, "joint") is None
     assert bars(browser) == []
     assert drawn(browser)[1] != ring
+    size, point = canvas.rect, browser.execute_script("return scenePoints[13]")
+    start = [round(point[0] - size["width"] / 2), round(point[1] - size["height"] / 2)]
+    chain = ActionChains(browser).move_to_element_with_offset(canvas, *start).click_and_hold()
+    chain.move_by_offset(40, 0).move_by_offset(-40, 0).release().perform()
+    assert state(browser, "joint") is None, "dragged, not clicked"
     click_at(browser, find(browser, "overlay"), browser.execute_script("return picturePoints[6]"))
     assert state(browser, "joint") == 6
     assert find(browser, "joint").get_attribute("value") == "6"
@@ -169,69 +154,6 @@ def test_the_histogram_of_a_mode_and_of_a_joint_that_never_moves(browser, tmp_pa
     assert errors(browser) == []
 
 
-# --- keys
-
-
-def test_the_page_is_worked_by_keys(browser, tmp_path):
-    from selenium.webdriver.common.keys import Keys
-
-    open_page(browser, tmp_path)
-    for keys, frame in (((Keys.ARROW_RIGHT,), 1), ((Keys.ARROW_LEFT,), 0), ((Keys.END,), 2), ((Keys.HOME,), 0)):
-        press(browser, *keys)
-        assert state(browser, "frame") == frame
-    press(browser, "p")
-    assert state(browser, "person") == 1
-    press(browser, "j", "j")
-    assert state(browser, "joint") == 1
-    press(browser, "J")
-    assert state(browser, "joint") == 0
-    press(browser, Keys.ESCAPE)
-    assert state(browser, "joint") is None
-    looks = [drawn(browser)[1]]
-    for keys in ("s", "]", "c", "+", "2", "3"):
-        press(browser, *keys)
-        looks.append(drawn(browser)[1])
-    assert len(set(looks)) == 7, "each shows something else"
-    assert find(browser, "show").get_attribute("value") == "modes"
-    yaw = state(browser, "yaw")
-    browser.execute_script(
-        "document.body.dispatchEvent(new KeyboardEvent('keydown',"
-        "{key: 'ArrowLeft', shiftKey: true, bubbles: true, cancelable: true}))"
-    )
-    assert state(browser, "yaw") == pytest.approx(yaw - 0.1)
-    assert state(browser, "frame") == 0
-    press(browser, "o")
-    assert drawn(browser, "overlay")[0] == 0
-    press(browser, " ")
-    assert state(browser, "playing")
-    press(browser, " ")
-    assert not state(browser, "playing")
-    press(browser, "?")
-    listed = find(browser, "help").text
-    for name in ("Space", "Home", "Shift", "Esc", "next person", "#frame=12&person=1"):
-        assert name in listed
-    assert errors(browser) == []
-
-
-def test_keys_leave_lists_sliders_and_those_who_want_no_letters_alone(browser, tmp_path):
-    from selenium.webdriver.common.keys import Keys
-
-    open_page(browser, tmp_path)
-    find(browser, "show").send_keys("p")
-    assert state(browser, "person") == 0
-    find(browser, "frame").send_keys(Keys.ARROW_RIGHT)
-    assert state(browser, "frame") == 1, "once, by the slider itself"
-    browser.execute_script("document.activeElement.blur()")
-    press(browser, Keys.ARROW_LEFT, "?")
-    find(browser, "shortcuts").click()
-    browser.execute_script("document.activeElement.blur()")
-    press(browser, "p", "3")
-    assert state(browser, "person") == 0
-    assert state(browser, "pitch") == pytest.approx(0.12)
-    press(browser, Keys.ARROW_RIGHT)
-    assert state(browser, "frame") == 1, "arrows are no letters"
-
-
 # --- links
 
 
@@ -241,6 +163,8 @@ def test_an_address_leads_to_a_frame_and_follows_what_is_chosen(browser, tmp_pat
     assert find(browser, "clock").text == "frame 2"
     assert find(browser, "person").get_attribute("value") == "1"
     assert bars(browser)
+    choose(browser, "joint", "6")
+    assert browser.current_url.endswith("#frame=20&person=1&joint=LFoot"), "the source's number"
     choose(browser, "frame", "0")
     choose(browser, "person", "0")
     choose(browser, "joint", "16")
@@ -264,51 +188,3 @@ def test_addresses_that_lead_nowhere_lead_to_what_is_nearest(browser, tmp_path, 
     open_page(browser, tmp_path, link)
     assert [state(browser, name) for name in ("frame", "person")] == [frame, person]
     assert errors(browser) == []
-
-
-# --- on a phone, and for everyone
-
-
-def test_on_a_phone(browser, tmp_path):
-    as_phone(browser, 360)
-    open_page(browser, tmp_path, "#frame=20&joint=LWrist")
-    press(browser, "?")
-    assert drawn(browser)[0] > 2000
-    assert drawn(browser, "overlay")[0] > 2000
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
-    outside = "[...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 360.5)"
-    wide = browser.execute_script(f"return {outside}.map((e) => e.tagName)")
-    assert wide == []
-    targets = browser.execute_script(
-        "return [...document.querySelectorAll('select, button, summary, input[type=range], .check')]"
-        ".map((e) => [e.id || e.textContent, e.getBoundingClientRect().height])"
-    )
-    assert len(targets) >= 12
-    assert all(height >= 44 for _, height in targets), "large enough for a finger"
-    size = browser.execute_script("return parseFloat(getComputedStyle(document.getElementById('note')).fontSize)")
-    assert size >= 13
-    photo = find(browser, "frame2d")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", photo)
-    choose(browser, "colour", "side")
-    assert near_colour(screenshot(photo), RIGHT).sum() > 50
-
-
-def violations(browser):
-    script = Path(find_spec("selenium_axe_python").origin).with_name("axe-core") / "axe.min.js"
-    browser.execute_script(script.read_text(encoding="utf-8"))
-    found = browser.execute_async_script("const done = arguments[0]; axe.run().then((result) => done(result))")
-    assert len(found["passes"]) > 15, "it looked"
-    return [(one["id"], one["impact"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
-
-
-@pytest.mark.parametrize("width", [None, 360])
-def test_axe_finds_no_accessibility_fault(browser, tmp_path, width):
-    if find_spec("selenium_axe_python") is None:
-        pytest.skip("selenium-axe-python is not installed")
-    if width:
-        as_phone(browser, width)
-    open_page(browser, tmp_path, "#frame=20&joint=LWrist")
-    press(browser, "?")
-    assert violations(browser) == []
-    browser.execute_script("document.getElementById('title').style.color = '#ccc'")
-    assert [impact for name, impact, _ in violations(browser) if name == "color-contrast"] == ["serious"]

@@ -48,6 +48,9 @@ def test_300_frames_of_two_people_have_less_than_10_mb(browser, tmp_path):
     assert browser.execute_script("return viewer.DATA.frames.length") == 300
     count = browser.execute_script("return viewer.unpacked(viewer.current()).hypotheses.length")
     assert count == 40
+    script = """const person = viewer.current(), poses = viewer.unpacked(person), side = (pose) => pose[13][0];
+        return person.members.map((m, i) => Math.abs(side(poses.hypotheses[i]) - side(poses.modes[m])));"""
+    assert max(browser.execute_script(script)) < 200, "each beside its own mode"
     assert "(40 of 200 hypotheses)" in browser.find_element("id", "depth").text
     assert drawn(browser, "overlay")[0] > 2000, "with a picture of its own"
     assert errors(browser) == []

@@ -89,3 +89,28 @@ def as_desk(driver):
     """Give it a desk's screen again."""
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def open_page(browser, folder, link="", **options):
+    """Open a new page of :func:`write_page` at a link."""
+    browser.get(write_page(folder / "viewer.html", **options).as_uri() + link)
+
+
+def find(browser, name):
+    """The element of this id."""
+    return browser.find_element("id", name)
+
+
+def press(browser, *keys):
+    """Press keys one after another, where the focus is."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    chain = ActionChains(browser)
+    for key in keys:
+        chain.send_keys(key)
+    chain.perform()
+
+
+def state(browser, name):
+    """A value of the page's state."""
+    return browser.execute_script("return viewer.state[arguments[0]]", name)
