@@ -1,6 +1,7 @@
 """The command line that the preprocessing scripts share: raw data -> detector -> one HDF5 file."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -147,19 +148,18 @@ def preprocess(
     job = _job(source, hrnet, options)
     if _is_made(job, options.force):
         print(f"{job.output} is already there with these settings: nothing to do (--force makes it again)")
+        with contextlib.suppress(
+            DiffPoseError
+        ):  # at work there, or of other settings
+            _remove_left_parts(source, job, options)
         return
     start = time.monotonic()
     device = choose_device(options.device)
     model = hrnet.load_hrnet(job.weights)
     recordings = source.recordings(options.input_dir, job.subjects)
-    compression, _, level = options.compression.partition("-")
-    storage = {
-        "heatmap_compression": None if compression == "none" else compression,
-        "level": int(level or 0),
-        "compact": options.compact,
-    }
+    _, _, level = options.compression.partition("-")
     encode = partial(encode_heatmap, level=int(level) if level else None, compact=options.compact)
-    with PartFolder(job.output, dataset=source.dataset, settings=job.settings, **storage) as parts:
+    with _part_folder(source, job, options) as parts:
         left = [recording for recording in recordings if not parts.is_done(recording)]
         if len(left) < len(recordings):
             print(f"{len(recordings) - len(left)} of {len(recordings)} recordings are finished already")
@@ -185,6 +185,25 @@ def preprocess(
     size = job.output.stat().st_size / 1e9
     print(f"{job.output}: {num_rows} rows, {hard}; {size:.2f} GB in {time.monotonic() - start:.0f} s")
     print(f"check it: python data/preprocessing/validate.py {job.output}")
+
+
+def _part_folder(source: Source, job: _Job, options: argparse.Namespace) -> PartFolder:
+    compression, _, level = options.compression.partition("-")
+    return PartFolder(
+        job.output,
+        dataset=source.dataset,
+        settings=job.settings,
+        heatmap_compression=None if compression == "none" else compression,
+        level=int(level or 0),
+        compact=options.compact,
+    )
+
+
+def _remove_left_parts(source: Source, job: _Job, options: argparse.Namespace) -> None:
+    """Of a run that was killed when its output was in place and its parts were not all deleted."""
+    if job.output.with_name(job.output.name + ".parts").is_dir():
+        with _part_folder(source, job, options) as parts:
+            parts.remove(source.recordings(options.input_dir, job.subjects))
 
 
 def _amounts(options: argparse.Namespace, device: str) -> tuple[int, int]:

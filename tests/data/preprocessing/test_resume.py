@@ -64,6 +64,29 @@ def test_killed_at_random_moments_the_rerun_ends_equal(name, preprocess, whole, 
     stop_and_rerun(name, 0, 3, preprocess, whole, tmp_path, same_contents)
 
 
+def test_parts_that_a_run_had_no_time_to_delete_go_with_the_next(preprocess, whole, tmp_path):
+    """A run is killed when its file is in place and its recordings are not deleted yet."""
+    expected, _ = whole("3DHP")
+    run = preprocess("3DHP", tmp_path, wait=False)
+    parts = tmp_path / f"{expected.name}.parts"
+    settings, names = "", set()
+    while run.process.is_alive():
+        with contextlib.suppress(OSError):
+            settings = settings or (parts / "settings.json").read_text()
+            names |= {path.name for path in parts.glob("*.h5")}
+        time.sleep(0.001)
+    run.wait()
+    assert settings
+    assert names
+    parts.mkdir()
+    (parts / "settings.json").write_text(settings)
+    (parts / names.pop()).write_bytes(b"")
+    code, log = preprocess("3DHP", tmp_path)
+    assert code == 0, log
+    assert "is already there" in log
+    assert [path.name for path in tmp_path.iterdir()] == [expected.name]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 6))
 @pytest.mark.parametrize("name", OPTIONS)
