@@ -36,7 +36,7 @@ from demo.people import PersonTracker
 from demo.person import Person
 from demo.smoothing import TrackSmoother, jitter_mm, smooth
 from demo.video import Video
-from utils.errors import run_script
+from utils.errors import finite, run_script
 from utils.skeleton import HEATMAP_SIZE
 
 ANGLES = (30, 60, 90, 180)
@@ -316,7 +316,7 @@ def _print_crossing(estimator: PoseEstimator, every: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("turned", "boxes", "passes", "keypoints", "crossing", "smooth"))
-    parser.add_argument("--angles", type=float, nargs="+", default=ANGLES, help="degrees, clockwise")
+    parser.add_argument("--angles", type=finite, nargs="+", default=ANGLES, help="degrees, clockwise")
     parser.add_argument("--every", type=int, default=1, help="of the video, every K-th frame")
     parser.add_argument("--crops", choices=CROPS, default=CROPS[0], help="what the lifter sees")
     parser.add_argument("--num_hypotheses", type=int, default=200)

@@ -32,7 +32,7 @@ from demo.tracks import CONSENSUS
 from demo.viewer import ViewerWriter
 from models.run import add_sampling_flags, sampling_overrides
 from utils.checkpoint import load_file
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, finite, run_script
 
 PICTURES_OF_A_VIDEO = 4
 
@@ -51,12 +51,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num_hypotheses", type=int, default=200, help="3D hypotheses a person")
     parser.add_argument("--output", default="output/demo", help="folder of the results")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--bbox", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="box around one person, px")
+    place.add_argument("--bbox", nargs=4, type=finite, metavar=("X", "Y", "W", "H"), help="box around one person, px")
     place.add_argument("--whole_image", action="store_true", help="the whole image shows one person")
     parser.add_argument("--person", type=int, help="only this person, numbered from 0, the largest first")
     parser.add_argument("--every", type=int, default=1, help="of a video, every K-th frame")
     parser.add_argument("--smooth", action="store_true", help="of a video, also a smooth track of each person")
-    parser.add_argument("--height_cm", type=float, help="the person's height; else poses are an average body's size")
+    parser.add_argument("--height_cm", type=finite, help="the person's height; else poses are an average body's size")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     add_export_flags(parser)

@@ -13,7 +13,7 @@ from demo.output import OTHER_OUTPUT, Row
 from demo.source import SourceFrame
 from demo.tracks import CONSENSUS, Clock, TrackChoice, TrackCollector, TrackPose, above_floor, clock_of, grid_of
 from demo.trc import write_trc
-from utils.errors import DiffPoseError
+from utils.errors import DiffPoseError, finite
 from utils.files import written_in_one_step
 from utils.skeleton import H36M17, Skeleton
 
@@ -30,7 +30,9 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TRACK",
         help="consensus (default), hypothesis:N or mode:N; those of different frames are unrelated draws",
     )
-    parser.add_argument("--export_fps", type=float, metavar="RATE", help="frames a second of --keypoints, for --export")
+    parser.add_argument(
+        "--export_fps", type=finite, metavar="RATE", help="frames a second of --keypoints, for --export"
+    )
 
 
 def check_export_flags(args: argparse.Namespace) -> None:

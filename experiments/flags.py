@@ -15,7 +15,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
-from utils.errors import run_script
+from utils.errors import finite, run_script
 from utils.evaluation.consensus import consensus_pose, find_modes, joint_spread
 from utils.evaluation.metrics import joint_distances, mpjpe, pa_mpjpe
 from utils.evaluation.predictions import PredictionFile
@@ -31,9 +31,9 @@ _SMALL = 0.05
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("predictions", type=Path, help="predictions_<split>.h5 with the truth")
-    parser.add_argument("--off_mm", type=float, default=OFF_MM, help="error from which a joint counts as off")
-    parser.add_argument("--thresholds", type=float, nargs="+", default=THRESHOLDS_MM, help="spreads of a guess, mm")
-    parser.add_argument("--radii", type=float, nargs="+", default=RADII_MM, help="radii of a mode, mm")
+    parser.add_argument("--off_mm", type=finite, default=OFF_MM, help="error from which a joint counts as off")
+    parser.add_argument("--thresholds", type=finite, nargs="+", default=THRESHOLDS_MM, help="spreads of a guess, mm")
+    parser.add_argument("--radii", type=finite, nargs="+", default=RADII_MM, help="radii of a mode, mm")
     return parser.parse_args()
 
 

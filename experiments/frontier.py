@@ -32,7 +32,7 @@ from utils.batch import model_input
 from utils.config import Config, change_config
 from utils.config.sampling import SAMPLERS, sampler_name
 from utils.devices import choose_device
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, finite, run_script
 from utils.evaluation.calibration import LEVELS, observed_shares
 from utils.evaluation.frame_scores import FrameScores, score_frames
 from utils.evaluation.metrics import METRICS
@@ -66,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", nargs="+", type=int, default=[3, 5, 10, 25], help="network calls")
     parser.add_argument("--sets", nargs="+", type=int, default=[0], help="condition sets; 0: one for each hypothesis")
     parser.add_argument(
-        "--noise_scales", nargs="+", type=float, help="values of MODEL.NOISE_SCALE (default: the run's)"
+        "--noise_scales", nargs="+", type=finite, help="values of MODEL.NOISE_SCALE (default: the run's)"
     )
     parser.add_argument("--flip", action="store_true", help="each setting also with TEST.FLIP")
     parser.add_argument("--frames", type=int, help="validation rows (default: TRAIN.VALIDATE_FRAMES)")

@@ -13,7 +13,7 @@ from models.start_variance import read_start_variance
 from utils.checkpoint import load_weights
 from utils.config import Config, load_config
 from utils.config.sampling import SAMPLERS, VARIANCES
-from utils.errors import DiffPoseError
+from utils.errors import DiffPoseError, finite
 
 
 def find_checkpoint(config_path: Path, config: Config) -> Path:
@@ -65,7 +65,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sampling (docs/samplers.md)")
     group.add_argument("--sampler", choices=SAMPLERS, help="(TEST.SAMPLER)")
     group.add_argument("--steps", type=int, help="network calls for each hypothesis, 0 for all (TEST.STEPS)")
-    group.add_argument("--eta", type=float, help="share of noise that ddim adds, 0 to 1 (TEST.ETA)")
+    group.add_argument("--eta", type=finite, help="share of noise that ddim adds, 0 to 1 (TEST.ETA)")
     group.add_argument("--variance", choices=VARIANCES, help="of the ancestral sampler (TEST.VARIANCE)")
     group.add_argument(
         "--condition_sets", type=int, help="shared candidate sets, 0 for no sharing (TEST.CONDITION_SETS)"
@@ -73,7 +73,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--flip", action="store_const", const="true", help="half of the hypotheses from the mirrored image (TEST.FLIP)"
     )
-    group.add_argument("--noise_scale", type=float, help="factor on all noise of sampling (MODEL.NOISE_SCALE)")
+    group.add_argument("--noise_scale", type=finite, help="factor on all noise of sampling (MODEL.NOISE_SCALE)")
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
 
 

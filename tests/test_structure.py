@@ -1,5 +1,6 @@
 """The shape of the project: imports run one way, files stay short, optional packages are imported late."""
 
+import argparse
 import ast
 import itertools
 import re
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from tests.support.helpers import ROOT
+from utils.errors import finite
 
 OURS = ("utils", "data", "models", "demo", "experiments", "train", "eval")
 # Who may import whom; scripts may import everything below them, and no script is imported.
@@ -129,6 +131,15 @@ def test_what_a_file_is_no_list_of_endings_decides():
 
 def test_one_helper_knows_of_home_folders():
     assert files_with(home_folders) == {"utils/cache.py"}
+
+
+def test_numbers_of_the_command_line_are_finite():
+    """float() takes nan, which slips through every comparison and ends in a traceback far away."""
+    assert [path.name for path in FILES if re.search(r"\btype=float", path.read_text())] == []
+    for text in ("nan", "inf", "-inf"):
+        with pytest.raises(argparse.ArgumentTypeError, match="not a finite number"):
+            finite(text)
+    assert finite("1e3") == 1000
 
 
 def test_objects_with_a_length_are_compared_with_none():

@@ -1,5 +1,7 @@
 """The one exception for everything that a user can cause and fix."""
 
+import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +22,14 @@ def one_line(error: BaseException) -> str:
     if "Original Traceback" in text:
         text = text.splitlines()[-1].partition("DiffPoseError: ")[2] or text.splitlines()[-1]
     return " ".join(text.split())
+
+
+def finite(text: str) -> float:
+    """A number of the command line, as argparse's ``type``; nan and infinity, which float() takes, are none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text}: not a finite number")
+    return number
 
 
 def _which_process() -> str:

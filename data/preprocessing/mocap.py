@@ -19,7 +19,7 @@ from data.preprocessing.motion_capture.plan import PlannedTake, find_files, plan
 from data.preprocessing.motion_capture.recording_list import find_listed, read_recording_list
 from data.preprocessing.motion_capture.takes import UNITS_MM, Take, TakeOptions
 from data.schema import ACTIONS, MOTION_CAPTURE_SOURCE
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, finite, run_script
 
 FILE_NAME = "mocap_dataset.h5"
 
@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--up", choices=("y", "z"), help="the axis that points up (default: y, checked)")
     parser.add_argument("--mirror", action="store_true", help="the files are left-handed: turn x round")
     parser.add_argument(
-        "--test_share", type=float, default=0.2, help="share of the subjects (or takes of one) to test on"
+        "--test_share", type=finite, default=0.2, help="share of the subjects (or takes of one) to test on"
     )
     parser.add_argument(
         "--test_files", nargs="+", default=[], metavar="PATTERN", help="test on these files or subjects"

@@ -29,7 +29,7 @@ from data.pose_dataset import PoseDataset
 from experiments.bench.bench import machine
 from models import build_sampler
 from models.run import load_run
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, finite, run_script
 from utils.evaluation.frame_scores import score_frames
 from utils.evaluation.metrics import METRICS
 from utils.evaluation.report import write_text
@@ -212,9 +212,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, default="output/benchmark/benchmark.h5", help="columnar HDF5 file (h36m)")
     parser.add_argument("--rows", type=int, default=500, help="the first so many test rows are stored")
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0, 1e-3, 1e-2])
+    parser.add_argument("--thresholds", type=finite, nargs="+", default=[0, 1e-3, 1e-2])
     parser.add_argument("--bits", type=int, nargs="+", default=[10, 6, 5, 4], help="of the mantissa")
-    parser.add_argument("--noise", type=float, default=0.002, help="standard deviation of the added noise")
+    parser.add_argument("--noise", type=finite, default=0.002, help="standard deviation of the added noise")
     parser.add_argument("--run", type=Path, metavar="CONFIG", help="config.yaml of a trained run, to sample poses with")
     parser.add_argument("--run_rows", type=int, default=64, help="evenly spread test rows to sample poses for")
     parser.add_argument("--device", default="cpu", help="of the run")

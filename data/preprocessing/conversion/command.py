@@ -148,9 +148,8 @@ def preprocess(
     job = _job(source, hrnet, options)
     if _is_made(job, options.force):
         print(f"{job.output} is already there with these settings: nothing to do (--force makes it again)")
-        with contextlib.suppress(
-            DiffPoseError
-        ):  # at work there, or of other settings
+        # Where another run is at work, or the recordings are of other settings, they stay.
+        with contextlib.suppress(DiffPoseError):
             _remove_left_parts(source, job, options)
         return
     start = time.monotonic()

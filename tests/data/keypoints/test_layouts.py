@@ -85,6 +85,7 @@ def test_names_in_other_spellings(written, name):
         (np.ones((1, 25, 2)), None, "cocoa", "unknown layout 'cocoa'"),
         (100 * np.eye(17)[None, :, :2], np.ones((1, 16)), None, r"confidence \(1, 16\)"),
         (np.random.default_rng(0).uniform(0, 1, (1, 17, 2)), None, None, "px, not shares"),
+        (1e9 * np.eye(17)[None, :, :2], None, None, r"keypoint 0 of row 0 is at \(1e\+09, 0\), in no picture"),
     ],
 )
 def test_one_line_for_what_does_not_fit(xy, confidence, layout, said):
