@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.preprocessing.motion_capture.body import ANKLE_SHARE, LEG_SHARE
 from demo.output import Row
 from utils.errors import DiffPoseError
 from utils.skeleton import H36M17, Skeleton
@@ -18,8 +19,6 @@ UNKNOWN_RATE = 25.0
 # round their times to milliseconds.
 _UNEVEN, _ROUNDING_S = 0.1, 0.0006
 _ON_FRAME = 1e-6
-# What an ankle is above the floor, as a share of thigh and shank: see data/preprocessing/motion_capture/body.py.
-_ANKLE_SHARE = 0.045 / 0.507
 _FLOOR_PERCENTILE = 1
 
 
@@ -216,5 +215,5 @@ def above_floor(poses_mm: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     floor = np.percentile(poses_mm[..., 1].min(axis=1), _FLOOR_PERCENTILE)
     if skeleton is H36M17:
         legs = [np.linalg.norm(poses_mm[:, a] - poses_mm[:, b], axis=-1) for a, b in ((1, 2), (2, 3), (4, 5), (5, 6))]
-        floor -= _ANKLE_SHARE * float(np.median(np.sum(legs, axis=0))) / 2
+        floor -= ANKLE_SHARE / LEG_SHARE * float(np.median(np.sum(legs, axis=0))) / 2
     return poses_mm - np.array([0.0, floor, 0.0])

@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
@@ -83,8 +84,6 @@ def open_split(path: Path, split: str) -> SplitFile:
 
 def rank_by_width(split: SplitFile, stride: int) -> Ranking:
     """Every ``stride``-th row by the width of the Gaussians fitted to its heatmaps, in cells."""
-    from tqdm import tqdm
-
     rows = np.arange(0, split.num_rows, stride)
     parts = np.array_split(rows, max(1, -(-len(rows) // _ROWS_AT_ONCE)))
     widths = [heatmap_spread(split.read_heatmaps(part)) for part in tqdm(parts, unit="block", desc="heatmaps")]

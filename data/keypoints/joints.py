@@ -67,7 +67,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
 
 # Seen from above the trunk is short, and the rules' errors are not: cells.
 _SHORTEST_TRUNK = 8.0
-MAX_PX = 1e6
+# Beyond is no picture, and drawing ends in an overflow.
+_MAX_PX = 1e6
 LEAST_SEEN = 4
 """Joints that have to be seen of a person, of the 16."""
 # Crops of Human3.6M hold fingertips and toes. Where a layout has none, they are taken to lie in the direction of the
@@ -161,8 +162,8 @@ def checked_keypoints(
     seen = points[is_seen]
     if len(seen) and np.ptp(seen, axis=0).max() <= 2:
         raise DiffPoseError(f"{where}: all within 2 px: give px, not shares of the picture (multiply by its size)")
-    if len(seen) and np.abs(seen).max() > MAX_PX:
-        row, number = np.argwhere(is_seen & (np.abs(points).max(axis=2) > MAX_PX))[0]
+    if len(seen) and np.abs(seen).max() > _MAX_PX:
+        row, number = np.argwhere(is_seen & (np.abs(points).max(axis=2) > _MAX_PX))[0]
         at = ", ".join(f"{value:.3g}" for value in points[row, number])
         raise DiffPoseError(
             f"{where}: keypoint {number} of row {row} is at ({at}), in no picture: give px, and points that were not "

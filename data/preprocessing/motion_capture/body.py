@@ -11,6 +11,8 @@ from data.preprocessing.validation.anatomy import bone_ranges, side_score, uprig
 from utils.errors import DiffPoseError
 from utils.skeleton import H36M17
 
+ANKLE_SHARE, LEG_SHARE = 0.045, 0.507
+"""How high an ankle is above the floor, and how long thigh and shank are together, as shares of the stature."""
 _CERTAIN = 0.3
 _MIN_TOE_MM = 50.0
 _LIMBS = (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))
@@ -129,4 +131,4 @@ def floor_height(points: np.ndarray, motion: BvhMotion, parts: Mapping[str, int]
     body = _body_joints(points, motion, parts, stature)
     lowest = points[:, sorted(set().union(*body.values())), 2].min(axis=1)
     has_feet = all(body[f"{side}_ankle"] for side in ("left", "right"))
-    return float(np.percentile(lowest, 1)) - (0.0 if has_feet else 0.045 * stature)
+    return float(np.percentile(lowest, 1)) - (0.0 if has_feet else ANKLE_SHARE * stature)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.preprocessing.motion_capture.body import check_body, check_bones, floor_height, positions_hint
+from data.preprocessing.motion_capture.body import LEG_SHARE, check_body, check_bones, floor_height, positions_hint
 from data.preprocessing.motion_capture.bvh import BvhMotion, read_bvh
 from data.preprocessing.motion_capture.deepmimic import is_deepmimic, read_deepmimic
 from data.preprocessing.motion_capture.joint_names import map_joints
@@ -175,7 +175,7 @@ def _head_top(
     leg = np.median(np.linalg.norm(limb["left_hip"] - limb["left_knee"], axis=-1)) + np.median(
         np.linalg.norm(limb["left_knee"] - limb["left_ankle"], axis=-1)
     )
-    stature = leg / 0.507
+    stature = leg / LEG_SHARE
     towards = base - thorax if "head" in limb and "neck" in limb else base - hip
     towards = towards / np.maximum(np.linalg.norm(towards, axis=-1, keepdims=True), 1e-9)
     best, reach = None, 0.0
