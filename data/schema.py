@@ -158,6 +158,9 @@ FIELDS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
 )
 """Dataset -> column name -> :class:`Field`."""
 
+EPISODE_COLUMN = "episode"
+"""Column of a synthetic file that no other has: the number of the short motion that a row shows."""
+
 META_COLUMNS = ("action", "subject", "subaction", "cam", "frame_orig", "hardsubset")
 """The columns that name a row and that splits are filtered by."""
 

@@ -76,12 +76,28 @@ def test_synthetic_namesake_makes_the_same_change(name):
     main, config = load_config(SYNTHETIC / "diffpose.yaml"), load_config(SYNTHETIC.parent / f"{name}.yaml")
     differences = {key: value for key, _, value in config_differences(main, config)}
     assert differences.pop("OUTPUT_DIR").startswith("output/synthetic/")
+    if config.model.timesteps > main.model.timesteps:
+        assert differences.pop("TEST.STEPS") == main.model.timesteps, "as many network calls as the main model's chain"
     assert differences == without_defaults(STATED[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [("pred_noise", {}), ("velocity", {"TEST.SAMPLER": "heun"})],
+)
+def test_synthetic_objective_changes_nothing_else_but_its_rate(name, stated):
+    main = load_config(SYNTHETIC / "diffpose.yaml")
+    config = load_config(SYNTHETIC / "objectives" / f"diffpose_{name}.yaml")
+    differences = {key: value for key, _, value in config_differences(main, config)}
+    assert differences.pop("OUTPUT_DIR") == f"output/synthetic/diffpose_{name}"
+    differences.pop("TRAIN.LR", None)
+    assert differences == {"MODEL.DIFFUSION_OBJECTIVE": name} | stated
 
 
 def test_no_synthetic_ablation_without_a_namesake():
     files = {str(path.relative_to(SYNTHETIC.parent).with_suffix("")) for path in SYNTHETIC.rglob("*.yaml")}
-    assert files == {name for name in STATED if name.startswith("ablations/")} | {"ablations/diffpose"}
+    named = {name for name in STATED if name.startswith("ablations/")} | {"ablations/diffpose"}
+    assert files - {"ablations/objectives/diffpose_pred_noise", "ablations/objectives/diffpose_velocity"} == named
 
 
 @pytest.mark.parametrize("folder", [FOLDER, SYNTHETIC])

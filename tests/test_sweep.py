@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from experiments import sweep, tables
+from experiments.frame_errors import read_errors
 from tests.support.processes import ForkedScript, Setting
 from utils.errors import run_script
 
@@ -64,6 +65,41 @@ def test_runs_are_filed_once_and_made_into_tables(command, tiny, tmp_path):
     assert len(lines) == 3
     assert f"{best[0]:.3f}" in lines[1] + lines[2]
     assert (tmp_path / "best_of_n.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("forked")
+def test_errors_by_frame_of_a_finished_training_are_added_to(command, tiny, tmp_path):
+    results = tmp_path / "results"
+    args = ("--configs", tiny, "--seeds", 1, "--results", results, "--devices", "cpu", "--set", "TRAIN.NUM_STEPS=2")
+    args += ("--whole", "--frame_errors")
+    code, _, err = command(sweep, *args, "raw")
+    assert code == 0, err
+    weights = tmp_path / "run_seed1" / "model-final.pt"
+    before = weights.stat().st_mtime_ns
+    path = results / "tiny" / "seed1.json"
+    assert set(read_errors(path)["evaluations"]) == {"raw"}
+    assert read_errors(path)["experiment"]["steps"] == 2
+    assert "0 runs to do, 1 done" in command(sweep, *args, "raw")[1]
+    code, out, err = command(sweep, *args, "raw", "ema")
+    assert (code, "1 runs to do" in out) == (0, True), err
+    assert set(read_errors(path)["evaluations"]) == {"raw", "ema"}
+    assert weights.stat().st_mtime_ns == before, "trained again"
+    # Another budget in the same folder: the old weights' errors must not pass for the new ones'.
+    path.unlink()
+    code, _, err = command(sweep, *[arg.replace("=2", "=3") if isinstance(arg, str) else arg for arg in args], "raw")
+    assert code == 0, err
+    assert weights.stat().st_mtime_ns != before
+    assert set(read_errors(path)["evaluations"]) == {"raw"}
+
+
+def test_jobs_by_configuration_or_by_seed(tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("")
+    patterns = [str(tmp_path / "*.yaml")]
+    by_seed = [(job.name, job.seed) for job in sweep.find_jobs(patterns, [1, 2], tmp_path)[0]]
+    whole = [(job.name, job.seed) for job in sweep.find_jobs(patterns, [1, 2], tmp_path, whole=True)[0]]
+    assert by_seed == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert whole == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
 
 
 def test_a_failed_run_is_named_and_the_others_go_on(command, tiny, tmp_path):

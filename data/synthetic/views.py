@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.ambiguity import is_ambiguous
-from data.schema import Field
+from data.schema import EPISODE_COLUMN, Field
 from data.synthetic.bodies import Body
 from data.synthetic.cameras import Camera, RowCameras
 from data.synthetic.detector import detect, draw_habits
@@ -38,7 +38,7 @@ OCCLUDED_FIELD = Field(
 """A column beyond Human3.6M's: why each heatmap's joint is hidden. Only for checking the simulation."""
 
 EPISODE_FIELD = Field(
-    name="episode", dtype=np.dtype("i4"), shape=(), unit="number within the split", frame="rows of one motion"
+    name=EPISODE_COLUMN, dtype=np.dtype("i4"), shape=(), unit="number within the split", frame="rows of one motion"
 )
 """A column beyond Human3.6M's: which rows show the same motion, for statistics that must not count them as several."""
 
