@@ -33,6 +33,11 @@ CLAIMS = (
     Claim("25 diffusion steps beat 10", "diffpose_T10"),
     Claim("100 diffusion steps beat 25", MAIN, "diffpose_T100"),
 )
+OBJECTIVE_CLAIMS = (
+    Claim("pred_x0 beats pred_noise", "diffpose_pred_noise"),
+    Claim("pred_x0 beats velocity", "diffpose_velocity"),
+    Claim("velocity beats pred_noise", "diffpose_pred_noise", "diffpose_velocity"),
+)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ budget of every row. For Human3.6M the published numbers follow ours. ``--into R
 
 import argparse
 import csv
+import functools
 import io
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ SHOWN_N = (1, 2, 5, 10, 20, 50, 100, 200)
 _BLOCK = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join(" | ".join(row).join(("| ", " |")) for row in rows)
 
@@ -53,7 +54,7 @@ def experiment_table(experiments: Sequence[Experiment]) -> str:
         cells += [spread(experiment.values(*column)) for column in COLUMNS.values()]
         cells += [spread(experiment.calibration_errors("full"), 3), spread(experiment.sharpness("full"))]
         lines.append(cells)
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def groups_of(experiments: Sequence[Experiment]) -> dict[str, list[Experiment]]:
@@ -79,7 +80,7 @@ def summary_table(experiments: Sequence[Experiment]) -> str:
         line = [experiment.short, *(" / ".join(cells) for cells in (*both, means))]
         if line not in lines:
             lines.append(line)
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def best_of_n_table(experiments: Sequence[Experiment]) -> str:
@@ -90,7 +91,7 @@ def best_of_n_table(experiments: Sequence[Experiment]) -> str:
             curve = experiment.curve(split)
             lines.append([experiment.short, split, *(f"{curve[n - 1]:.1f}" for n in SHOWN_N if n <= len(curve))])
     longest = max(len(line) for line in lines) - 2
-    return _markdown(["experiment", "split", *(f"N = {n}" for n in SHOWN_N[:longest])], lines)
+    return markdown(["experiment", "split", *(f"N = {n}" for n in SHOWN_N[:longest])], lines)
 
 
 def ambiguity_table(experiments: Sequence[Experiment]) -> str:
@@ -113,7 +114,7 @@ def ambiguity_table(experiments: Sequence[Experiment]) -> str:
         subsets = experiment.results("full")[0]["subsets"]
         counts = [str(subsets[name]["num_frames"]) if name in subsets else "0" for name in (EASY_FRAMES, HARD_FRAMES)]
         lines.append([experiment.short, *parts, " / ".join(counts)])
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _main_and_baselines(experiments: Sequence[Experiment]) -> list[Experiment]:
@@ -165,7 +166,7 @@ def text_of(experiments: Sequence[Experiment]) -> str:
     results = [result for experiment in experiments for report in experiment.reports for result in report["results"]]
     if all(result["info"]["is_human36m"] for result in results):
         lines = [[p.method, _pair(p.h36m), _pair(p.hard)] for p in PUBLISHED]
-        text += ["## Published", "", _markdown(["method", "H36M MPJPE / PA", "H36MA MPJPE / PA"], lines)]
+        text += ["## Published", "", markdown(["method", "H36M MPJPE / PA", "H36MA MPJPE / PA"], lines)]
     return "\n".join(text).rstrip() + "\n"
 
 
@@ -212,15 +213,20 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
         figure.savefig(partial, format="png")
 
 
-def with_tables(text: str, experiments: Sequence[Experiment], path: Path) -> str:
+def with_tables(text: str, tables: Mapping[str, Callable[[], str]], path: Path) -> str:
     """A Markdown text with its marked tables replaced. Raises DiffPoseError for an unknown table."""
 
     def block(match: re.Match) -> str:
-        if match[2] not in TABLES:
-            raise DiffPoseError(f"{path}: no table '{match[2]}': they are {', '.join(TABLES)}")
-        return f"{match[1]}{TABLES[match[2]](experiments)}\n{match[3]}"
+        if match[2] not in tables:
+            raise DiffPoseError(f"{path}: no table '{match[2]}': they are {', '.join(tables)}")
+        return f"{match[1]}{tables[match[2]]()}\n{match[3]}"
 
     return _BLOCK.sub(block, text)
+
+
+def tables_of(experiments: Sequence[Experiment]) -> dict[str, Callable[[], str]]:
+    """The tables of a sweep's reports by name, made when asked for."""
+    return {name: functools.partial(make, experiments) for name, make in TABLES.items()}
 
 
 def main() -> int:
@@ -236,7 +242,7 @@ def main() -> int:
     write_text(output / "tables.csv", csv_of(experiments))
     plot_curves(experiments, output / "best_of_n.png")
     for path in map(Path, args.into):
-        write_text(path, with_tables(path.read_text(encoding="utf-8"), experiments, path))
+        write_text(path, with_tables(path.read_text(encoding="utf-8"), tables_of(experiments), path))
     print(f"{len(experiments)} experiments: {output / 'tables.md'}, tables.csv, best_of_n.png {' '.join(args.into)}")
     return 0
 

@@ -7,7 +7,7 @@ import pytest
 from experiments.claims import claims_table
 from experiments.report_table import report_table, table_of, with_report
 from experiments.results import effect, read_results, spread
-from experiments.tables import TABLES, csv_of, text_of, with_tables
+from experiments.tables import TABLES, csv_of, tables_of, text_of, with_tables
 from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError
 
@@ -95,18 +95,20 @@ def test_tables_name_what_was_measured(experiments):
 
 def test_marked_tables_are_replaced_and_nothing_else(experiments, tmp_path):
     text = "before\n<!-- table: claims -->\nold\n<!-- end of table -->\nafter\n"
-    new = with_tables(text, experiments, tmp_path / "x.md")
+    new = with_tables(text, tables_of(experiments), tmp_path / "x.md")
     assert new == text.replace("old", claims_table(experiments))
-    assert with_tables(new, experiments, tmp_path / "x.md") == new
+    assert with_tables(new, tables_of(experiments), tmp_path / "x.md") == new
     with pytest.raises(DiffPoseError, match="no table 'nonsense': they are summary"):
-        with_tables(text.replace("claims", "nonsense"), experiments, tmp_path / "x.md")
+        with_tables(text.replace("claims", "nonsense"), tables_of(experiments), tmp_path / "x.md")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tables_in_the_documents_are_those_of_the_committed_results(path):
     text = path.read_text(encoding="utf-8")
     assert any(f"<!-- table: {name} -->" in text for name in TABLES)
-    assert with_tables(text, read_results(DOCUMENTS[path]), path) == text, "run experiments/tables.py --into again"
+    assert with_tables(text, tables_of(read_results(DOCUMENTS[path])), path) == text, (
+        "run experiments/tables.py --into again"
+    )
 
 
 @pytest.mark.parametrize("results", [RESULTS, PRECISION], ids=lambda path: path.parent.name)

@@ -1,0 +1,205 @@
+"""Paired statistics against answers that are known, and the report of claims made from a sweep's files."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import claims_report
+from experiments.paired import Evaluated, Frames, calibration_score, difference, gain_curve, mean_score, read_runs
+from tests.support.helpers import ROOT
+from utils.errors import DiffPoseError
+from utils.evaluation.calibration import CalibrationCounter
+
+MOTIONS, EACH = 30, 8
+
+
+def frames_of(motions=MOTIONS, each=EACH):
+    motion = np.repeat(np.arange(motions), each)
+    every = np.ones(len(motion), bool)
+    ambiguity = np.linspace(1.5, 6, len(motion))
+    return Frames(motion, full=every, hard=every, ambiguity=ambiguity, source="made up", stride=1)
+
+
+def evaluated(errors, closer=None, hypotheses=4):
+    errors = np.asarray(errors, float)
+    closer = np.zeros((*errors.shape, 2), int) if closer is None else closer
+    return Evaluated({"error": errors}, closer, hypotheses, "ddim", 5)
+
+
+def differ(differences, frames, resamples=2000):
+    """The interval of given differences (S, F) between two runs."""
+    base = np.random.default_rng(1).normal(60, 20, np.shape(differences))
+    pair = evaluated(base + differences), evaluated(base)
+    return difference(*pair, "error", frames, frames.full, resamples=resamples)
+
+
+def test_a_constant_difference_has_no_width_however_much_frames_differ():
+    found = differ(np.full((3, MOTIONS * EACH), 5.0), frames_of())
+    assert [found.size, found.low, found.high, *found.by_seed] == pytest.approx([5] * 6)
+    assert found.verdict == "holds"
+    assert differ(np.full((3, MOTIONS * EACH), -5.0), frames_of()).verdict == "does not hold"
+
+
+def test_frames_of_one_motion_count_as_one():
+    """With an effect of each motion, deviation 10, the mean of 30 motions is known to 1.96 x 10 / sqrt(30) = 3.6."""
+    effect = np.random.default_rng(0).normal(0, 10, MOTIONS)
+    effect = 10 * (effect - effect.mean()) / effect.std()
+    found = differ(np.tile(np.repeat(effect, EACH), (3, 1)), frames_of())
+    assert found.size == pytest.approx(0, abs=1e-9)
+    assert (found.high - found.low) / 2 == pytest.approx(3.6, rel=0.1)
+    assert found.verdict == "open"
+
+
+def test_seeds_that_disagree_make_the_interval_wide():
+    """The three seeds' mean lies at either end for one resample in 27, which is more than 2.5 %."""
+    found = differ(np.repeat([[-3.0], [0.0], [3.0]], MOTIONS * EACH, axis=1), frames_of())
+    assert [found.size, found.low, found.high] == pytest.approx([0, -3, 3])
+    assert found.by_seed == pytest.approx((-3, 0, 3))
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    source, frames, held = np.random.default_rng(3), frames_of(), 0
+    for _ in range(100):
+        motion = np.repeat(source.normal(2, 6, MOTIONS), EACH)
+        found = differ(motion + source.normal(0, 4, (3, MOTIONS * EACH)), frames, resamples=300)
+        held += found.low <= 2 <= found.high
+    assert 86 <= held <= 99
+
+
+def test_calibration_is_that_of_the_reports():
+    source = np.random.default_rng(5)
+    closer = source.integers(0, 9, (2, 40, 3))
+    motion = np.repeat(np.arange(8), 5)
+    score = calibration_score(closer, motion, 8)
+    whole = score(np.ones((1, 8)))[0]
+    for seed in range(2):
+        counter = CalibrationCounter(num_hypotheses=8, joints=("a", "b", "c"), skip_root=False)
+        counter.add(closer[seed], 8 - closer[seed])
+        assert whole[seed] == pytest.approx(counter.result().error, abs=1e-6)
+    # A motion counted twice is the same as its frames counted twice.
+    twice = calibration_score(np.concatenate([closer, closer[:, :5]], 1), np.concatenate([motion, motion[:5]]), 8)
+    assert score(np.array([[2.0, *[1] * 7]])) == pytest.approx(twice(np.ones((1, 8))), abs=1e-6)
+
+
+def test_means_are_over_frames_not_motions():
+    score = mean_score(np.array([[1.0, 2.0, 6.0]]), np.array([0, 0, 1]))
+    assert score(np.array([[1.0, 1.0], [0.0, 2.0]])) == pytest.approx(np.array([[3.0], [6.0]]))
+
+
+def test_gain_over_ambiguity():
+    frames = frames_of()
+    at = np.array([2.0, 3.0, 5.0])
+    value, low, high = gain_curve(np.full((3, MOTIONS * EACH), 4.0), frames, at, width=0.1, resamples=300)
+    for found in (value, low, high):
+        assert found == pytest.approx([4, 4, 4])
+    rising = np.tile(np.log(frames.ambiguity), (3, 1))
+    value, low, high = gain_curve(rising, frames, at, width=0.05, resamples=300)
+    assert value == pytest.approx(np.log(at), abs=0.03)
+    assert np.all((low <= value) & (value <= high))
+
+
+# --- the report
+
+
+def file_errors(folder, name, seed, shift, evaluations=("ema", "raw")):
+    """A file as the sweep writes it, with 12 frames of 4 motions, whose errors are those of the main run + shift."""
+    source = np.random.default_rng(seed)
+    base = source.normal(70, 10, 12)
+
+    def errors(extra):
+        names = [f"{row}_{metric}" for row in ("mean_pose", "zero_noise") for metric in ("mpjpe", "pa_mpjpe")]
+        found = {name: (base + 10 + extra).tolist() for name in names}
+        for n, more in ((1, 20), (10, 10), (50, 5), (200, 0)):
+            found |= {f"best_{n}_{metric}": (base + more + extra).tolist() for metric in ("mpjpe", "pa_mpjpe")}
+        return found | {"energy": (base + extra).tolist(), "closer": [[3, 2]] * 12}
+
+    frames = {
+        "row": list(range(12)),
+        "full": [1] * 8 + [0] * 4,
+        "hard": [0] * 4 + [1] * 8,
+        "motion": [0, 0, 0, 1, 1, 1, 4, 4, 4, 7, 7, 7],
+        "action": ["Walking"] * 12,
+        "ambiguity": np.linspace(1, 4, 12).tolist(),
+    }
+    about = {"sampler": "ddim", "steps": 5, "hypotheses": 4, "weights": "ema", "seconds": 1.0}
+    content = {
+        "about": {"source": "synthetic: made up", "stride": 32, "seed": 0, "weights": f"{name}{seed}"},
+        "frames": frames,
+        "evaluations": {
+            key: about | {"errors": errors(shift + (1.5 if key == "ema/published" else 0))} for key in evaluations
+        },
+        "experiment": {"name": f"a/{name}", "seed": seed, "steps": 5000, "batch": 64, "minutes": 20.0},
+    }
+    path = folder / "a" / name / f"seed{seed}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / "results"
+    for seed in (1, 2, 3):
+        file_errors(folder, "diffpose", seed, 0, ("ema", "raw", "ema/published"))
+        file_errors(folder, "diffpose_argmax_only", seed, 4 + seed)
+    file_errors(folder, "baseline_concat", 1, 1)
+    return folder
+
+
+def test_report_into_a_document_with_pictures(results, tmp_path, monkeypatch, capsys):
+    document, log = tmp_path / "claims.md", tmp_path / "main.jsonl"
+    names = ("judged claims", "runs", "runs with raw weights", "few steps", "best of 200", "runs so far", "objectives")
+    document.write_text("".join(f"<!-- table: {name} -->\n<!-- end of table -->\n" for name in names))
+    entry = {"validation/best_mpjpe": 60.0, "validation/mean_mpjpe": 80.0}
+    log.write_text("".join(json.dumps({"step": step, **entry}) + "\n" for step in (500, 1000)))
+    options = ("--results", results, "--into", document, "--pictures", tmp_path, "--curves", log)
+    monkeypatch.setattr(sys, "argv", ["claims_report.py", *map(str, options)])
+    assert claims_report.main() == 0
+    text = document.read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| heatmap samples beat the argmax alone"))
+    assert "**holds** | +6.0 [5.0, 7.0] |" in row
+    assert row.endswith("+5.0, +6.0, +7.0 |")
+    assert "concatenated candidates | not run yet (1 of 3 seeds)" in text
+    assert "| diffpose | ddim, 5 |" in text
+    assert "(-1.5 [-1.5, -1.5])" in text
+    assert "7 runs of 5,000 x 64" in text
+    assert "pred_x0 beats velocity | not run yet (0 of 3 seeds)" in text
+    assert "**holds**" in capsys.readouterr().out
+    for name in ("best_of_n", "ambiguity_gain", "learning_curves"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_of_other_frames_are_refused(results):
+    path = file_errors(results, "diffpose", 4, 0)
+    content = json.loads(path.read_text())
+    content["frames"]["row"][0] = 99
+    path.write_text(json.dumps(content))
+    with pytest.raises(DiffPoseError, match=r"seed4\.json: of other frames"):
+        read_runs(results)
+    with pytest.raises(DiffPoseError, match="holds no seed"):
+        read_runs(results / "nothing")
+
+
+def test_only_evaluations_that_all_seeds_have_count(results):
+    file_errors(results, "diffpose", 4, 0, ("ema",))
+    assert set(read_runs(results)[1]["diffpose"].evaluations) == {"ema"}
+
+
+def test_log_without_validations_is_refused(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 50, "loss": 0.5}\n')
+    with pytest.raises(DiffPoseError, match=r"not a log\.jsonl with validations"):
+        claims_report.plot_learning(tmp_path / "x.png", [log])
+
+
+def test_documents_hold_what_the_committed_runs_give():
+    folder, path = ROOT / "experiments" / "synthetic" / "claims", ROOT / "docs" / "claims.md"
+    if not folder.is_dir():
+        pytest.skip("no run is committed yet")
+    report = claims_report.Report(*read_runs(folder))
+    text = path.read_text()
+    assert claims_report.with_tables(text, report.tables(), path) == text, (
+        "run experiments/claims_report.py --into again"
+    )
