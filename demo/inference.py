@@ -27,7 +27,7 @@ from demo.people import PersonTracker
 from demo.person import NoPersonError, Person
 from demo.pictures import draw, save_png
 from demo.smoothing import TrackSmoother
-from demo.source import Source, SourceFrame
+from demo.source import UNKNOWN_RATE, Source, SourceFrame
 from demo.tracks import CONSENSUS
 from demo.viewer import ViewerWriter
 from models.run import add_sampling_flags, sampling_overrides
@@ -55,7 +55,10 @@ def parse_arguments() -> argparse.Namespace:
     place.add_argument("--whole_image", action="store_true", help="the whole image shows one person")
     parser.add_argument("--person", type=int, help="only this person, numbered from 0, the largest first")
     parser.add_argument("--every", type=int, default=1, help="of a video, every K-th frame")
-    parser.add_argument("--smooth", action="store_true", help="of a video, also a smooth track of each person")
+    parser.add_argument(
+        "--smooth", action="store_true", help="of a video or a sequence of keypoints, also smooth tracks of the people"
+    )
+    parser.add_argument("--fps", type=finite, metavar="RATE", help="frames a second of --keypoints")
     parser.add_argument("--height_cm", type=finite, help="the person's height; else poses are an average body's size")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -81,11 +84,14 @@ def _check_keypoints(args: argparse.Namespace) -> None:
         "--bbox": args.bbox,
         "--whole_image": args.whole_image,
         "--detector": args.detector != "auto",
-        "--smooth": args.smooth,
     }
     wrong = [flag for flag, given in of_pictures.items() if given]
     if args.keypoints is not None and wrong:
         raise DiffPoseError(f"{wrong[0]}: it is for pictures or videos, and --keypoints has none: leave it out")
+    if args.fps is not None and args.keypoints is None:
+        raise DiffPoseError("--fps: it is for --keypoints: videos say it themselves, and pictures have none")
+    if args.fps is not None and not 0.1 <= args.fps <= 10_000:
+        raise DiffPoseError(f"--fps {args.fps:g}: frames a second, from 0.1 to 10000")
 
 
 class SpreadPictures:
@@ -131,7 +137,7 @@ class Demo:
         self.source: Source | KeypointSource = (
             Source(args.input, args.every)
             if args.keypoints is None
-            else KeypointSource(args.keypoints, args.layout, every=args.every)
+            else KeypointSource(args.keypoints, args.layout, every=args.every, rate=args.fps or UNKNOWN_RATE)
         )
         self.estimator = PoseEstimator.load(
             args.config,
@@ -146,9 +152,13 @@ class Demo:
         skeleton = self.estimator.skeleton
         self.agreement = Agreement(mean_pose_of_training(args.config))
         video = self.source.video
-        fps = None if video is None else video.fps / args.every
-        if args.smooth and video is None:
-            raise DiffPoseError("--smooth: a smooth track needs a video: give one with --input, or leave it out")
+        self.rate: float | None = args.fps if video is None else video.fps
+        fps = None if self.rate is None else self.rate / args.every
+        if args.smooth and not self.source.is_sequence:
+            raise DiffPoseError(
+                "--smooth: a smooth track needs frames that follow each other: give a video with --input or a sequence "
+                "with --keypoints, or leave it out"
+            )
         self.tracker = PersonTracker(rate=fps or 1.0)
         self.smoother = TrackSmoother() if args.smooth else None
         title = f"DiffPose: {self.source.name}"
@@ -159,7 +169,7 @@ class Demo:
             "seed": args.seed,
             "num_hypotheses": args.num_hypotheses,
             "height_cm": args.height_cm,
-            "fps": None if video is None else video.fps,
+            "fps": self.rate,
             "scale": f"{args.height_cm:g} cm tall" if args.height_cm else SCALE_NOTE,
             "detector": self.detector,
         }
@@ -168,8 +178,7 @@ class Demo:
         self.export = self._export(fps) if args.export else None
         self.too_small: list[int] = []
 
-    def _export(self, fps: float | None) -> MotionExport:
-        rate = self.args.export_fps / self.args.every if self.args.export_fps else fps
+    def _export(self, rate: float | None) -> MotionExport:
         return MotionExport(
             self.output,
             self.args.export,
@@ -277,10 +286,14 @@ class Demo:
             return ""
         return f"{sum(self.too_small)} too small ones left out in {len(self.too_small)} frames"
 
+    def time_s(self, frame: SourceFrame) -> float | None:
+        """When a frame was taken, s; None where nobody knows."""
+        return frame.time_s if self.source.is_sequence and self.rate is not None else None
+
     def keep(self, rows: list[Row], frame: SourceFrame, step: int) -> None:
         """Put a frame's people into every output."""
         self.writer.add(rows)
-        time_s = None if self.source.video is None else frame.time_s
+        time_s = self.time_s(frame)
         label = self.source.label(frame)
         self.viewer.add(label, frame.image, rows, time_s=time_s, number=frame.number)
         if self.smoother is not None:
@@ -313,6 +326,8 @@ def main() -> int:
         print(f"people: {demo.small_note()} ({MIN_PERSON_PX} px are the least)")
     elif note := demo.small_note():
         print(f"people: {note}")
+    if args.smooth and demo.rate is None:
+        print(f"smooth tracks: as if of {UNKNOWN_RATE:g} frames a second, for keypoints don't say it: give --fps")
     for line in demo.agreement.lines():
         print(line)
     if args.height_cm is None:

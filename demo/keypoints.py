@@ -12,7 +12,7 @@ from data.keypoints.layouts import Layout
 from demo.crops import crop_around, direction
 from demo.detectors import CROPS
 from demo.person import Person
-from demo.source import SourceFrame
+from demo.source import UNKNOWN_RATE, SourceFrame
 from utils.skeleton import HEATMAP_SIZE, NUM_HEATMAPS
 
 # Of a trunk seen from its end, the direction says nothing: share of the upright crop's side.
@@ -61,14 +61,23 @@ def _person(joints: Joints, n: int, around: np.ndarray, *, turned: bool, model: 
 class KeypointSource:
     """The frames of a file of keypoints, as :class:`demo.source.Source` gives those of pictures.
 
-    ``layout``: name; None for the one with that many points. ``every``: of a sequence, every that many frames.
+    ``layout``: name; None for the one with that many points. ``every``: of a sequence, every that many frames, which
+    are ``rate`` a second before that. Times begin at the first frame.
     Raises DiffPoseError for files that can't be used.
     """
 
     kind, video = "keypoints", None
 
-    def __init__(self, path: str | Path, layout: str | None, *, crops: str = CROPS[0], every: int = 1):
-        self.path, self.crops = Path(path), crops
+    def __init__(
+        self,
+        path: str | Path,
+        layout: str | None,
+        *,
+        crops: str = CROPS[0],
+        every: int = 1,
+        rate: float = UNKNOWN_RATE,
+    ):
+        self.path, self.crops, self.rate = Path(path), crops, rate
         self.name = self.path.name or str(path)
         found = read_keypoints(self.path, layout)
         self.is_sequence = found.is_sequence
@@ -105,7 +114,8 @@ class KeypointSource:
                 )
                 persons = sorted((one for one in found if one is not None), key=lambda person: -person.side)
                 self.left_out += len(found) - len(persons)
-            yield SourceFrame(frame.name, frame.number, 0.0, f"keypoints_{frame.number:06d}", sheet, persons)
+            time_s = (frame.number - self.frames[0].number) / self.rate if self.is_sequence else 0.0
+            yield SourceFrame(frame.name, frame.number, time_s, f"keypoints_{frame.number:06d}", sheet, persons)
 
     def _sheet(self) -> np.ndarray:
         """Blank paper (H, W, 3) uint8 that holds the points of all frames."""

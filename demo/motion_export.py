@@ -13,7 +13,7 @@ from demo.output import OTHER_OUTPUT, Row
 from demo.source import SourceFrame
 from demo.tracks import CONSENSUS, Clock, TrackChoice, TrackCollector, TrackPose, above_floor, clock_of, grid_of
 from demo.trc import write_trc
-from utils.errors import DiffPoseError, finite
+from utils.errors import DiffPoseError
 from utils.files import written_in_one_step
 from utils.skeleton import H36M17, Skeleton
 
@@ -30,23 +30,15 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TRACK",
         help="consensus (default), hypothesis:N or mode:N; those of different frames are unrelated draws",
     )
-    parser.add_argument(
-        "--export_fps", type=finite, metavar="RATE", help="frames a second of --keypoints, for --export"
-    )
 
 
 def check_export_flags(args: argparse.Namespace) -> None:
     """Raises DiffPoseError for what can't be exported."""
-    for flag in ("export_track", "export_fps"):
-        if getattr(args, flag) is not None and not args.export:
-            raise DiffPoseError(f"--{flag}: it says how to --export: give that too, or leave it out")
+    if args.export_track is not None and not args.export:
+        raise DiffPoseError("--export_track: it says how to --export: give that too, or leave it out")
     unknown = [name for name in args.export or [] if name not in FORMATS]
     if unknown:
         raise DiffPoseError(f"--export {unknown[0]}: unknown format: choose from {', '.join(FORMATS)}")
-    if args.export_fps is not None and not 0.1 <= args.export_fps <= 10_000:
-        raise DiffPoseError(f"--export_fps {args.export_fps:g}: frames a second, from 0.1 to 10000")
-    if args.export_fps is not None and args.keypoints is None:
-        raise DiffPoseError("--export_fps: it is for --keypoints: videos say it themselves, and pictures have none")
     TrackChoice.parse(args.export_track or CONSENSUS, args.num_hypotheses)
 
 
@@ -111,7 +103,7 @@ class MotionExport:
         if not self.collector.followed or self.formats == [TABLE]:
             return lines
         if not clock.is_known and len(clock.places) > 1:
-            lines.append(f"frame rate: unknown, {clock.rate:g} a second written: give it with --export_fps")
+            lines.append(f"frame rate: unknown, {clock.rate:g} a second written: give it with --fps")
         if not clock.is_even:
             lines.append(f"frame rate: varies; resampled evenly to {clock.rate:.3f} a second")
         missing = sum(int(grid_of(track, clock).missing.sum()) for track in people.values())

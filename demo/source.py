@@ -16,9 +16,12 @@ from demo.video import Video
 from utils.decoders import is_video
 from utils.errors import DiffPoseError
 
+UNKNOWN_RATE = 25.0
+"""Frames a second of a sequence where nobody knows how many there were."""
+
 
 class SourceFrame(NamedTuple):
-    """``name`` of the file, ``number`` of the frame or picture from 0, ``time_s`` in a video, name of the output.
+    """``name`` of the file, ``number`` of the frame or picture from 0, ``time_s`` in a sequence, name of the output.
 
     ``persons``: who is in it, where keypoints say so already; None where they have to be found.
     """

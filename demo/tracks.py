@@ -9,12 +9,11 @@ import numpy as np
 
 from data.preprocessing.motion_capture.body import ANKLE_SHARE, LEG_SHARE
 from demo.output import Row
+from demo.source import UNKNOWN_RATE
 from utils.errors import DiffPoseError
 from utils.skeleton import H36M17, Skeleton
 
 CONSENSUS, HYPOTHESIS, MODE = "consensus", "hypothesis", "mode"
-UNKNOWN_RATE = 25.0
-"""Frames a second that are written where nobody knows how many there were."""
 # Frames that are further from an even rate than this share of a frame's time make it a varying one; many containers
 # round their times to milliseconds.
 _UNEVEN, _ROUNDING_S = 0.1, 0.0006

@@ -48,15 +48,15 @@ PUBLISHED = (
 
 def overrides_of(evaluation: str) -> list[str]:
     """The configuration of an evaluation, as overrides of the run's. Raises DiffPoseError for an unknown one."""
-    weights, _, sampler = evaluation.partition("/")
-    name, _, calls = sampler.partition(":")
-    known = sampler in ("", "published") or (name in SAMPLERS and calls.isdecimal())
+    weights, _, way = evaluation.partition("/")
+    name, _, calls = way.partition(":")
+    known = way in ("", "published") or (name in SAMPLERS and calls.isdecimal())
     if weights not in ("raw", "ema") or not known:
         raise DiffPoseError(
             f"--evaluations {evaluation}: it is raw or ema, and after a slash published or SAMPLER:CALLS, as ema/ddim:5"
         )
     chosen = [f"TEST.WEIGHTS={weights}"]
-    if sampler:
+    if way:
         chosen += PUBLISHED
     if calls:
         chosen += [f"TEST.SAMPLER={name}", f"TEST.STEPS={calls}"]

@@ -223,7 +223,7 @@ def test_the_command_on_pictures_and_keypoints(demo, tmp_path):
     assert {path.name for path in (tmp_path / "out").glob("*.bvh")} == {"two_person_0.bvh", "two_person_1.bvh"}
     assert "frame rate" not in out
     np.save(tmp_path / "walk.npy", keypoints_of("coco17") + 15 * np.arange(5)[:, None, None])
-    code, out, _ = demo("--keypoints", tmp_path / "walk.npy", "--export", "bvh", "--export_fps", "50", "--every", "2")
+    code, out, _ = demo("--keypoints", tmp_path / "walk.npy", "--export", "bvh", "--fps", "50", "--every", "2")
     assert code == 0
     motion = read_bvh(tmp_path / "out" / "person_0.bvh")
     assert (motion.num_frames, motion.frame_time) == (3, 0.04)

@@ -13,10 +13,12 @@ from demo.embedded import EmbeddedDetector
 from demo.estimator import PoseEstimator
 from demo.images import output_names, read_image
 from demo.inference import SpreadPictures
+from demo.smoothing import jitter_mm
 from demo.source import kind_of
 from demo.video import Video
 from tests.demo.test_inference import film, picture, results
 from tests.support.fake_people import FakeNetwork
+from tests.support.stick_figure import keypoints_of
 
 
 def scene():
@@ -283,3 +285,26 @@ def test_smooth_tracks_are_written(demo, tmp_path):
     assert "--smooth" in err
     assert demo("--input", path)[0] == 0
     assert "smooth_mm" not in results(tmp_path / "out")[0]
+
+
+def test_smooth_tracks_of_keypoints(demo, tmp_path):
+    shaken = keypoints_of("coco17") + np.random.default_rng(0).normal(0, 12, (9, 17, 2))
+    np.save(tmp_path / "walk.npy", shaken)
+    code, out, err = demo("--keypoints", tmp_path / "walk.npy", "--smooth")
+    assert code == 0, err
+    assert "smooth tracks: as if of 25 frames a second" in out
+    slow, text = results(tmp_path / "out")
+    assert jitter_mm(slow["smooth_mm"]) < 0.7 * jitter_mm(slow["consensus_mm"])
+    assert (text["fps"], text["frames"][1].get("time_s")) == (None, None)
+    code, out, _ = demo("--keypoints", tmp_path / "walk.npy", "--smooth", "--fps", "200")
+    assert code == 0
+    assert "smooth tracks" not in out
+    fast, text = results(tmp_path / "out")
+    assert text["fps"] == 200
+    assert jitter_mm(fast["smooth_mm"]) < jitter_mm(slow["smooth_mm"]), "less time to move in"
+    code, _, err = demo("--keypoints", tmp_path / "walk.npy", "--smooth", "--layout", "nonsense")
+    assert code == 2
+    np.save(tmp_path / "one.npy", keypoints_of("coco17")[0])
+    code, _, err = demo("--keypoints", tmp_path / "one.npy", "--smooth")
+    assert code == 2
+    assert "--smooth: a smooth track needs frames that follow each other" in err

@@ -121,7 +121,7 @@ def test_the_command_on_other_layouts_and_one_person(demo, tmp_path):
         (["--layout", "nonsense"], "unknown layout 'nonsense'"),
         (["--person", "3"], "--person 3: frame 0 has 1"),
         (["--bbox", "1", "2", "3", "4"], "--bbox: it is for pictures"),
-        (["--smooth"], "--smooth: it is for pictures or videos"),
+        (["--fps", "0"], "--fps 0: frames a second, from 0.1 to 10000"),
     ],
 )
 def test_one_line_for_what_does_not_go_together(demo, tmp_path, args, said):

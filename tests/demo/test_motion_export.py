@@ -140,9 +140,9 @@ def test_keypoints_have_the_rate_that_the_user_gives(demo, tmp_path):
     np.save(tmp_path / "walk.npy", keypoints_of("coco17") + 15 * np.arange(5)[:, None, None])
     code, out, err = demo("--keypoints", tmp_path / "walk.npy", "--export", "trc")
     assert code == 0, err
-    assert "frame rate: unknown, 25 a second written: give it with --export_fps" in out
+    assert "frame rate: unknown, 25 a second written: give it with --fps" in out
     assert read_trc(tmp_path / "out" / "person_0.trc")[0]["DataRate"] == 25
-    code, out, _ = demo("--keypoints", tmp_path / "walk.npy", "--export", "trc", "csv", "--export_fps", "50")
+    code, out, _ = demo("--keypoints", tmp_path / "walk.npy", "--export", "trc", "csv", "--fps", "50")
     assert code == 0
     assert "frame rate" not in out
     assert read_trc(tmp_path / "out" / "person_0.trc")[0]["Time"] == [0, 0.02, 0.04, 0.06, 0.08]
@@ -156,7 +156,7 @@ def test_keypoint_files_that_are_missing_are_gaps(demo, tmp_path):
         points = np.insert(keypoints_of("body25")[0] + 15 * number, 2, 0.9, 1)
         content = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
         (tmp_path / "clip" / f"clip_{number:012d}_keypoints.json").write_text(json.dumps(content))
-    command = ["--keypoints", tmp_path / "clip", "--every", "2", "--export", "trc", "csv", "--export_fps", "50"]
+    command = ["--keypoints", tmp_path / "clip", "--every", "2", "--export", "trc", "csv", "--fps", "50"]
     code, out, err = demo(*command)
     assert code == 0, err
     assert "gaps: 2 frames without the person" in out
@@ -176,7 +176,7 @@ def test_keypoint_files_that_are_missing_are_gaps(demo, tmp_path):
         (["--export", "csv", "--export_track", "mode:-1"], "--export_track mode:-1: choose consensus, or"),
         (["--export", "csv", "--export_track", "hypothesis:6"], "there are 6 hypotheses: from hypothesis:0 to hypoth"),
         (["--export", "csv", "--export_track", "mode:77"], "--export_track mode:77: no frame has it: from mode:0 to"),
-        (["--export", "csv", "--export_fps", "30"], "--export_fps: it is for --keypoints"),
+        (["--export", "csv", "--fps", "30"], "--fps: it is for --keypoints"),
     ],
 )
 def test_one_line_for_what_cannot_be_exported(demo, tmp_path, args, said):
