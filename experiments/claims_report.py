@@ -8,8 +8,9 @@ the gain over the frames' ambiguity, the best of N and, of the logs in ``--curve
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's m
 
 from experiments.claims import CLAIMS, MAIN, OBJECTIVE_CLAIMS, Claim
 from experiments.claims_pictures import plot_best_of_n, plot_gain, plot_learning
+from experiments.frontier_output import joined_table, read_frontiers
 from experiments.paired import (
     CALIBRATION,
     Difference,
@@ -76,10 +78,10 @@ FEW_STEPS = {
 
 
 class Report:
-    """The tables of the runs below a folder."""
+    """The tables of the runs below a folder, and of the frontiers that were drawn on validation frames before them."""
 
-    def __init__(self, frames: Frames, runs: dict[str, Trained]):
-        self.frames, self.runs = frames, runs
+    def __init__(self, frames: Frames, runs: dict[str, Trained], folders: Mapping[str, Path] = MappingProxyType({})):
+        self.frames, self.runs, self.folders = frames, runs, folders
 
     def compare(self, worse: str, better: str, name: str, split: str) -> Difference:
         """The paired difference of two configurations' averaged weights, of the seeds that both have."""
@@ -168,7 +170,7 @@ class Report:
 
     def tables(self) -> dict[str, Callable[[], str]]:
         """Name -> what makes the table."""
-        return {
+        made: dict[str, Callable[[], str]] = {
             "judged claims": self.claims,
             "objectives": functools.partial(self.claims, OBJECTIVE_CLAIMS),
             "runs": functools.partial(self.experiments, AVERAGED),
@@ -177,6 +179,13 @@ class Report:
             "best of 200": self.best_of_n,
             "runs so far": self.protocol,
         }
+        for name, folder in self.folders.items():
+            made[name] = functools.partial(self.frontiers, folder)
+        return made
+
+    def frontiers(self, folder: Path) -> str:
+        """All settings of the frontiers in a folder."""
+        return joined_table(read_frontiers(folder))
 
     def ordered(self) -> Iterable[Trained]:
         """The runs, the main one first."""
@@ -234,6 +243,8 @@ def seeds_cell(values: np.ndarray, digits: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", required=True, help="folder of what sweep.py --frame_errors wrote")
+    parser.add_argument("--rates", help="folder of frontier.py's files, one for each objective and rate")
+    parser.add_argument("--frontiers", help="the same, one for each objective")
     parser.add_argument("--into", nargs="+", default=[], metavar="FILE.md", help="Markdown files with marked tables")
     parser.add_argument("--pictures", help="folder for ambiguity_gain.png, best_of_n.png and learning_curves.png")
     parser.add_argument("--curves", nargs="+", default=[], metavar="LOG.jsonl", help="validation logs of runs")
@@ -241,7 +252,8 @@ def main() -> int:
     frames, runs = read_runs(Path(args.results))
     if any(AVERAGED not in run.evaluations for run in runs.values()):
         raise DiffPoseError(f"{args.results}: a run lacks the evaluation '{AVERAGED}': run the sweep with it")
-    report = Report(frames, runs)
+    folders = {"rates": args.rates, "frontiers": args.frontiers}
+    report = Report(frames, runs, {name: Path(folder) for name, folder in folders.items() if folder})
     for path in map(Path, args.into):
         write_text(path, with_tables(path.read_text(encoding="utf-8"), report.tables(), path))
     if args.pictures:

@@ -1,9 +1,11 @@
 """The table and the picture of experiments/frontier.py."""
 
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from utils.errors import DiffPoseError
 from utils.files import written_in_one_step
 
 # Heading -> (number, digits, factor).
@@ -35,6 +37,36 @@ def table(about: Mapping[str, object], results: Sequence[Mapping]) -> str:
     )
     rows = ["| " + " | ".join(cells) + " |" for cells in lines]
     return "\n".join([*rows, "", _wrapped(legend), "", _wrapped(f"({facts})")]) + "\n"
+
+
+def joined_table(contents: Mapping[str, Mapping], *, published: bool = True) -> str:
+    """Markdown: every setting of several frontier.json, by name, the lowest energy score first.
+
+    ``published``: with each model's published chain of all its steps, which every file begins with.
+    """
+    rows = [
+        (name, result)
+        for name, content in contents.items()
+        for result in content["results"]
+        if published or result["name"] != "published chain"
+    ]
+    rows.sort(key=lambda row: row[1]["numbers"]["energy_score"]["value"])
+    lines = [["model", "sampler", "calls", *COLUMNS], ["---"] * (3 + len(COLUMNS))]
+    for name, result in rows:
+        numbers = [f"{factor * result['numbers'][key]['value']:.{digits}f}" for key, digits, factor in COLUMNS.values()]
+        lines.append([name, result["name"], str(result["steps"]), *numbers])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def read_frontiers(folder: Path) -> dict[str, Mapping]:
+    """Name of the file -> what experiments/frontier.py wrote. Raises DiffPoseError when there is none to read."""
+    try:
+        found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+        if found and all(result["numbers"] for content in found.values() for result in content["results"]):
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise DiffPoseError(f"{folder}: its .json files are not those of experiments/frontier.py: name another folder")
 
 
 def _wrapped(text: str) -> str:

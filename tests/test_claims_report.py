@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import claims_report
+from experiments.frontier_output import COLUMNS, read_frontiers
 from experiments.paired import Evaluated, Frames, calibration_score, difference, gain_curve, mean_score, read_runs
 from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError
@@ -171,6 +172,29 @@ def test_report_into_a_document_with_pictures(results, tmp_path, monkeypatch, ca
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_frontiers_stand_in_one_table_the_best_first(results, tmp_path):
+    def result(name, steps, energy):
+        numbers = {key: {"value": energy} for key, _, _ in COLUMNS.values()}
+        return {"name": name, "steps": steps, "numbers": numbers}
+
+    folder = tmp_path / "frontiers"
+    folder.mkdir()
+    for objective, energies in (("pred_x0", (70, 60)), ("velocity", (65, 50))):
+        found = [result("published chain", 25, energies[0]), result("ddim", 5, energies[1])]
+        (folder / f"{objective}.json").write_text(json.dumps({"about": {}, "results": found}))
+    report = claims_report.Report(*read_runs(results), {"frontiers": folder})
+    lines = report.tables()["frontiers"]().splitlines()[2:]
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| velocity", "ddim", "5"],
+        ["| pred_x0", "ddim", "5"],
+        ["| velocity", "published chain", "25"],
+        ["| pred_x0", "published chain", "25"],
+    ]
+    (folder / "other.json").write_text("[]")
+    with pytest.raises(DiffPoseError, match="not those of"):
+        read_frontiers(folder)
+
+
 def test_files_of_other_frames_are_refused(results):
     path = file_errors(results, "diffpose", 4, 0)
     content = json.loads(path.read_text())
@@ -198,7 +222,8 @@ def test_documents_hold_what_the_committed_runs_give():
     folder, path = ROOT / "experiments" / "synthetic" / "claims", ROOT / "docs" / "claims.md"
     if not folder.is_dir():
         pytest.skip("no run is committed yet")
-    report = claims_report.Report(*read_runs(folder))
+    named = {"rates": folder.with_name("rates"), "frontiers": folder.with_name("objectives")}
+    report = claims_report.Report(*read_runs(folder), {name: path for name, path in named.items() if path.is_dir()})
     text = path.read_text()
     assert claims_report.with_tables(text, report.tables(), path) == text, (
         "run experiments/claims_report.py --into again"
