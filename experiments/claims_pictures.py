@@ -55,8 +55,8 @@ def plot_gain(
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.plot(frames, np.full(len(frames), axes.get_ylim()[0]), "|", color="0.5", markersize=6, clip_on=False)
     axes.set(xscale="log", xlabel="ambiguity of the frame: mean spread of its heatmaps, cells")
-    axes.set_ylabel("gain of sampled candidates over the argmax, mm")
-    ticks = [tick for tick in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if at[0] <= tick <= at[-1]]
+    axes.set_ylabel("gain over the argmax alone, mm")
+    ticks = [tick for tick in (1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 5, 6, 8) if at[0] <= tick <= at[-1]]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.legend(fontsize=8)

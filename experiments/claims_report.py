@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's m
 
 from experiments.claims import CLAIMS, MAIN, OBJECTIVE_CLAIMS, Claim
 from experiments.claims_pictures import plot_best_of_n, plot_gain, plot_learning
-from experiments.frontier_output import joined_table, read_frontiers
+from experiments.frontier_output import joined_table, read_frontiers, wrapped
 from experiments.paired import (
     CALIBRATION,
     Difference,
@@ -93,12 +93,12 @@ class Report:
     def claims(self, claims: Sequence[Claim] = CLAIMS) -> str:
         """By how much each claim's better side is better, with intervals and verdicts."""
         head = ["claim", "verdict", *JUDGED, "the seeds, hard: best of 200"]
-        lines = []
+        lines, waiting = [], []
         for claim in claims:
             done = [set(self.runs[name].seeds) if name in self.runs else set() for name in (claim.worse, claim.better)]
             both = len(done[0] & done[1])
             if both < SEEDS:
-                lines.append([claim.text, f"not run yet ({both} of {SEEDS} seeds)", *("" for _ in JUDGED), ""])
+                waiting.append(f"{claim.text} ({both} of {SEEDS} seeds)")
                 continue
             found = [
                 (self.compare(claim.worse, claim.better, name, split), digits)
@@ -107,7 +107,9 @@ class Report:
             first = found[0][0]
             seeds = ", ".join(f"{value:+.1f}" for value in first.by_seed)
             lines.append([claim.text, f"**{first.verdict}**", *(cell(*entry) for entry in found), seeds])
-        return markdown(head, lines)
+        parts = [markdown(head, lines)] if lines else []
+        parts += [wrapped(f"Not run yet: {'; '.join(waiting)}.")] if waiting else []
+        return "\n\n".join(parts)
 
     def experiments(self, evaluation: str) -> str:
         """The numbers of every run themselves: mean over frames and seeds, and the seeds' standard deviation."""
@@ -161,7 +163,7 @@ class Report:
         motions = {split: len(np.unique(frames.motion[frames.split(split)])) for split in ("full", "hard")}
         count = sum(len(run.seeds) for run in runs)
         budgets = sorted({f"{run.steps:,} x {run.batch}" for run in runs})
-        return (
+        return wrapped(
             f"{count} runs of {'; '.join(budgets)} (steps x batch), whose wall times add up to "
             f"{sum(run.minutes for run in runs) / 60:.1f} hours of one core. full: one test row in {frames.stride}, "
             f"{frames.full.sum()} frames of {motions['full']} motions; hard: all {frames.hard.sum()} ambiguous, of "

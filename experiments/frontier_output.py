@@ -36,7 +36,7 @@ def table(about: Mapping[str, object], results: Sequence[Mapping]) -> str:
         "better and - where it is worse for sure."
     )
     rows = ["| " + " | ".join(cells) + " |" for cells in lines]
-    return "\n".join([*rows, "", _wrapped(legend), "", _wrapped(f"({facts})")]) + "\n"
+    return "\n".join([*rows, "", wrapped(legend), "", wrapped(f"({facts})")]) + "\n"
 
 
 def joined_table(contents: Mapping[str, Mapping], *, published: bool = True) -> str:
@@ -69,7 +69,8 @@ def read_frontiers(folder: Path) -> dict[str, Mapping]:
     raise DiffPoseError(f"{folder}: its .json files are not those of experiments/frontier.py: name another folder")
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
+    """Prose for a document, 120 characters a line."""
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 

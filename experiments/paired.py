@@ -203,7 +203,7 @@ def resampled(score: Score, motions: int, seeds: int, *, resamples: int = RESAMP
         means = np.take_along_axis(values, picks, axis=1).mean(1)
         return np.moveaxis(means, 0, -1) if chosen_motions.ndim > 1 else means[0]
 
-    samples = (np.arange(motions), np.arange(seeds))
+    samples = (np.arange(motions), np.arange(seeds) if seeds > 1 else np.zeros(2, int))  # scipy wants two of each
     found = bootstrap(
         samples,
         statistic,

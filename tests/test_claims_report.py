@@ -60,6 +60,13 @@ def test_seeds_that_disagree_make_the_interval_wide():
     assert found.by_seed == pytest.approx((-3, 0, 3))
 
 
+def test_one_seed_still_has_an_interval_over_motions():
+    motion = np.repeat(np.random.default_rng(2).normal(3, 2, MOTIONS), EACH)
+    found = differ(motion[None], frames_of())
+    assert found.by_seed == pytest.approx((found.size,))
+    assert found.low < found.size < found.high
+
+
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     source, frames, held = np.random.default_rng(3), frames_of(), 0
     for _ in range(100):
@@ -159,14 +166,15 @@ def test_report_into_a_document_with_pictures(results, tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["claims_report.py", *map(str, options)])
     assert claims_report.main() == 0
     text = document.read_text()
+    unwrapped = " ".join(text.split())
     row = next(line for line in text.splitlines() if line.startswith("| heatmap samples beat the argmax alone"))
     assert "**holds** | +6.0 [5.0, 7.0] |" in row
     assert row.endswith("+5.0, +6.0, +7.0 |")
-    assert "concatenated candidates | not run yet (1 of 3 seeds)" in text
+    assert "concatenated candidates (1 of 3 seeds)" in unwrapped
     assert "| diffpose | ddim, 5 |" in text
     assert "(-1.5 [-1.5, -1.5])" in text
     assert "7 runs of 5,000 x 64" in text
-    assert "pred_x0 beats velocity | not run yet (0 of 3 seeds)" in text
+    assert "Not run yet: pred_x0 beats pred_noise (0 of 3 seeds); pred_x0 beats velocity (0 of 3 seeds)" in unwrapped
     assert "**holds**" in capsys.readouterr().out
     for name in ("best_of_n", "ambiguity_gain", "learning_curves"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
