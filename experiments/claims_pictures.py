@@ -1,8 +1,9 @@
-"""The pictures of experiments/claims_report.py."""
+"""The pictures of experiments/claims_report.py. Each carries the numbers that it shows as a PNG comment, in JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,13 @@ def _figure(columns: int, width: float):
     return figure, axes
 
 
-def _save(figure, path: Path) -> None:
+def _save(figure, path: Path, numbers: Mapping[str, Any]) -> None:
     with written_in_one_step(path) as partial:
-        figure.savefig(partial, format="png")
+        figure.savefig(partial, format="png", metadata={"Comment": json.dumps(numbers)})
+
+
+def _listed(values: np.ndarray | Sequence[float]) -> list:
+    return np.round(np.asarray(values, np.float64), 2).tolist()
 
 
 def plot_best_of_n(path: Path, curves: Mapping[str, Mapping[str, tuple[Sequence[int], np.ndarray]]]) -> None:
@@ -41,7 +46,11 @@ def plot_best_of_n(path: Path, curves: Mapping[str, Mapping[str, tuple[Sequence[
         one.set_xticks(list(numbers), [str(number) for number in numbers])
         one.minorticks_off()
     axes[0].legend(fontsize=8)
-    _save(figure, path)
+    shown = {
+        split: {name: _listed(errors) for name, (_, errors) in experiments.items()}
+        for split, experiments in curves.items()
+    }
+    _save(figure, path, shown)
 
 
 def plot_gain(
@@ -60,20 +69,20 @@ def plot_gain(
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.legend(fontsize=8)
-    _save(figure, path)
+    _save(figure, path, {name: [_listed(part) for part in curves] for name, curves in gains.items()})
 
 
 def plot_learning(path: Path, logs: Sequence[Path]) -> None:
     """Validation errors over training steps, of each log.jsonl: best of N, and the mean over hypotheses."""
     figure, axes = _figure(2, 9)
-    for colour, log in zip(COLOURS, logs, strict=False):
-        steps, best, mean = learning_curve(log)
+    shown = {log.stem: learning_curve(log) for log in logs}
+    for colour, (name, (steps, best, mean)) in zip(COLOURS, shown.items(), strict=False):
         for one, values in zip(axes, (best, mean), strict=True):
-            one.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3, label=log.stem)
+            one.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
     for one, title in zip(axes, ("best of 20", "mean over hypotheses"), strict=True):
         one.set(xlabel="steps of 64", ylabel="MPJPE on validation frames, mm", title=title)
     axes[0].legend(fontsize=8)
-    _save(figure, path)
+    _save(figure, path, {name: [_listed(values) for values in curve] for name, curve in shown.items()})
 
 
 def learning_curve(log: Path) -> tuple[list[int], list[float], list[float]]:

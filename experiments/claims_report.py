@@ -214,13 +214,15 @@ class Report:
             curves[split] = shown
         return curves
 
-    def gains(self, at: np.ndarray) -> dict[str, Intervals]:
-        """Gain of the main model over the argmax alone at the ambiguities ``at``: what -> value, low, high."""
+    def gains(self) -> tuple[np.ndarray, dict[str, Intervals]]:
+        """Ambiguities (G,), and the gain of the main model over the argmax alone there: what -> value, low, high."""
+        low, high = np.percentile(self.frames.ambiguity, (2, 98))
+        at = np.geomspace(low, high, 60)
         runs = self.runs[ARGMAX], self.runs[MAIN]
         seeds = [seed for seed in runs[0].seeds if seed in runs[1].seeds]
         worse, better = (run.of_seeds(seeds, AVERAGED).errors for run in runs)
         names = {"best of 200": "best_200_mpjpe", "mean pose": "mean_pose_mpjpe"}
-        return {
+        return at, {
             title: gain_curve(worse[name] - better[name], self.frames, at, width=KERNEL_WIDTH)
             for title, name in names.items()
         }
@@ -262,9 +264,7 @@ def main() -> int:
         folder = Path(args.pictures)
         plot_best_of_n(folder / "best_of_n.png", report.curves())
         if {MAIN, ARGMAX} <= set(runs):
-            low, high = np.percentile(frames.ambiguity, (2, 98))
-            at = np.geomspace(low, high, 60)
-            plot_gain(folder / "ambiguity_gain.png", at, report.gains(at), frames.ambiguity)
+            plot_gain(folder / "ambiguity_gain.png", *report.gains(), frames.ambiguity)
         if args.curves:
             plot_learning(folder / "learning_curves.png", [Path(path) for path in args.curves])
     for name in ("runs so far", "judged claims", "objectives"):
