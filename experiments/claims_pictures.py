@@ -75,7 +75,7 @@ def plot_gain(
 def plot_learning(path: Path, logs: Sequence[Path]) -> None:
     """Validation errors over training steps, of each log.jsonl: best of N, and the mean over hypotheses."""
     figure, axes = _figure(2, 9)
-    shown = {log.stem: learning_curve(log) for log in logs}
+    shown = {log.parent.name if log.stem == "log" else log.stem: learning_curve(log) for log in logs}
     for colour, (name, (steps, best, mean)) in zip(COLOURS, shown.items(), strict=False):
         for one, values in zip(axes, (best, mean), strict=True):
             one.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3, label=name)

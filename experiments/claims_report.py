@@ -40,7 +40,7 @@ SEEDS = 3
 ARGMAX = "diffpose_argmax_only"
 DRAWN = (MAIN, ARGMAX, "baseline_concat", "baseline_argmax", "diffpose_no_transformer")
 # Of the kernel that averages gains over the logarithm of the ambiguity.
-KERNEL_WIDTH = 0.15
+KERNEL_WIDTH = 0.05
 # Heading -> (split, score, digits). The first is what a claim is judged by.
 JUDGED = {
     "hard: best of 200": ("hard", "best_200_mpjpe", 1),

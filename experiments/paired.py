@@ -74,16 +74,18 @@ class Frames:
 def read_runs(folder: Path) -> tuple[Frames, dict[str, Trained]]:
     """The frames and, by short name, every configuration below a folder of ``sweep.py --frame_errors``.
 
-    Only seeds that all evaluations of a configuration have count. Raises DiffPoseError when there is nothing to read,
-    or when files are of different frames.
+    Only evaluations that all seeds of a configuration have count. Raises DiffPoseError when there is nothing to read,
+    and when files are of different frames, draws or budgets.
     """
     files = {path: read_errors(path) for path in sorted(folder.rglob("seed*.json"))}
     if not files:
         raise DiffPoseError(f"{folder}: holds no seed<number>.json: run experiments/sweep.py --frame_errors first")
     first = next(iter(files))
     for path, content in files.items():
-        if content["frames"] != files[first]["frames"]:
-            raise DiffPoseError(f"{path}: of other frames than {first}: evaluate one of them again")
+        if "experiment" not in content:
+            raise DiffPoseError(f"{path}: says no experiment: it must come from experiments/sweep.py --frame_errors")
+        if content["frames"] != files[first]["frames"] or content["about"]["seed"] != files[first]["about"]["seed"]:
+            raise DiffPoseError(f"{path}: of other frames or draws than {first}: evaluate one of them again")
     about, frames = files[first]["about"], files[first]["frames"]
     groups: dict[str, list[dict]] = {}
     for content in files.values():
@@ -101,6 +103,12 @@ def read_runs(folder: Path) -> tuple[Frames, dict[str, Trained]]:
 
 def _trained(name: str, contents: list[dict]) -> Trained:
     contents = sorted(contents, key=lambda content: content["experiment"]["seed"])
+    abouts = [content["experiment"] for content in contents]
+    kinds = {(about["name"], about["steps"], about["batch"]) for about in abouts}
+    if len(kinds) > 1 or len({about["seed"] for about in abouts}) < len(abouts):
+        raise DiffPoseError(
+            f"{name}: its files are of several configurations or budgets, or of one seed twice: keep one"
+        )
     shared = [key for key in contents[0]["evaluations"] if all(key in other["evaluations"] for other in contents)]
     evaluations = {}
     for key in shared:
@@ -113,7 +121,6 @@ def _trained(name: str, contents: list[dict]) -> Trained:
             sampler=parts[0]["sampler"],
             steps=parts[0]["steps"],
         )
-    abouts = [content["experiment"] for content in contents]
     return Trained(
         name,
         seeds=tuple(about["seed"] for about in abouts),

@@ -216,6 +216,25 @@ def test_files_of_other_frames_are_refused(results):
         read_runs(results / "nothing")
 
 
+def test_files_that_do_not_belong_together_are_refused(results):
+    path = file_errors(results, "diffpose", 4, 0)
+    content = json.loads(path.read_text())
+    for change, said in (
+        ({"steps": 100}, "several configurations or budgets"),
+        ({"seed": 1}, "one seed twice"),
+        ({"name": "other/diffpose"}, "several configurations"),
+    ):
+        path.write_text(json.dumps(content | {"experiment": content["experiment"] | change}))
+        with pytest.raises(DiffPoseError, match=said):
+            read_runs(results)
+    path.write_text(json.dumps({key: value for key, value in content.items() if key != "experiment"}))
+    with pytest.raises(DiffPoseError, match=r"seed4\.json: says no experiment"):
+        read_runs(results)
+    path.write_text(json.dumps(content | {"about": content["about"] | {"seed": 9}}))
+    with pytest.raises(DiffPoseError, match="of other frames or draws"):
+        read_runs(results)
+
+
 def test_only_evaluations_that_all_seeds_have_count(results):
     file_errors(results, "diffpose", 4, 0, ("ema",))
     assert set(read_runs(results)[1]["diffpose"].evaluations) == {"ema"}
