@@ -31,6 +31,7 @@ from experiments.paired import (
     read_runs,
     seed_scores,
 )
+from experiments.results import spread
 from experiments.tables import markdown, with_tables
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.report import write_text
@@ -83,25 +84,24 @@ class Report:
     def __init__(self, frames: Frames, runs: dict[str, Trained], folders: Mapping[str, Path] = MappingProxyType({})):
         self.frames, self.runs, self.folders = frames, runs, folders
 
-    def compare(self, worse: str, better: str, name: str, split: str) -> Difference:
-        """The paired difference of two configurations' averaged weights, of the seeds that both have."""
-        runs = self.runs[worse], self.runs[better]
-        seeds = [seed for seed in runs[0].seeds if seed in runs[1].seeds]
-        pair = [run.of_seeds(seeds, AVERAGED) for run in runs]
-        return difference(pair[0], pair[1], name, self.frames, self.frames.split(split))
+    def pair(self, worse: str, better: str) -> tuple[Evaluated, Evaluated] | None:
+        """The averaged weights of two configurations, of the seeds that both have; None if they share none."""
+        runs = [self.runs[name] for name in (worse, better) if name in self.runs]
+        seeds = [seed for seed in runs[0].seeds if seed in runs[1].seeds] if len(runs) == 2 else []
+        return (runs[0].of_seeds(seeds, AVERAGED), runs[1].of_seeds(seeds, AVERAGED)) if seeds else None
 
     def claims(self, claims: Sequence[Claim] = CLAIMS) -> str:
         """By how much each claim's better side is better, with intervals and verdicts."""
         head = ["claim", "verdict", *JUDGED, "the seeds, hard: best of 200"]
         lines, waiting = [], []
         for claim in claims:
-            done = [set(self.runs[name].seeds) if name in self.runs else set() for name in (claim.worse, claim.better)]
-            both = len(done[0] & done[1])
-            if both < SEEDS:
-                waiting.append(f"{claim.text} ({both} of {SEEDS} seeds)")
+            pair = self.pair(claim.worse, claim.better)
+            done = len(pair[0].closer) if pair else 0
+            if pair is None or done < SEEDS:
+                waiting.append(f"{claim.text} ({done} of {SEEDS} seeds)")
                 continue
             found = [
-                (self.compare(claim.worse, claim.better, name, split), digits)
+                (difference(*pair, name, self.frames, self.frames.split(split)), digits)
                 for split, name, digits in JUDGED.values()
             ]
             first = found[0][0]
@@ -120,7 +120,7 @@ class Report:
                 continue
             found = run.evaluations[evaluation]
             cells = [
-                seeds_cell(self.values(found, name, self.frames.split(split)), digits)
+                spread(self.values(found, name, self.frames.split(split)).tolist(), digits)
                 for split, name, digits in SHOWN.values()
             ]
             lines.append([run.name, str(len(run.seeds)), *cells])
@@ -171,7 +171,7 @@ class Report:
         )
 
     def tables(self) -> dict[str, Callable[[], str]]:
-        """Name -> what makes the table."""
+        """Name -> what makes the table, once."""
         made: dict[str, Callable[[], str]] = {
             "judged claims": self.claims,
             "objectives": functools.partial(self.claims, OBJECTIVE_CLAIMS),
@@ -183,7 +183,7 @@ class Report:
         }
         for name, folder in self.folders.items():
             made[name] = functools.partial(self.frontiers, folder)
-        return made
+        return {name: functools.cache(make) for name, make in made.items()}
 
     def frontiers(self, folder: Path) -> str:
         """All settings of the frontiers in a folder."""
@@ -214,13 +214,17 @@ class Report:
             curves[split] = shown
         return curves
 
-    def gains(self) -> tuple[np.ndarray, dict[str, Intervals]]:
-        """Ambiguities (G,), and the gain of the main model over the argmax alone there: what -> value, low, high."""
+    def gains(self) -> tuple[np.ndarray, dict[str, Intervals]] | None:
+        """Ambiguities (G,), and the gain of the main model over the argmax alone there: what -> value, low, high.
+
+        None while the two share no seed.
+        """
+        pair = self.pair(ARGMAX, MAIN)
+        if pair is None:
+            return None
         low, high = np.percentile(self.frames.ambiguity, (2, 98))
         at = np.geomspace(low, high, 60)
-        runs = self.runs[ARGMAX], self.runs[MAIN]
-        seeds = [seed for seed in runs[0].seeds if seed in runs[1].seeds]
-        worse, better = (run.of_seeds(seeds, AVERAGED).errors for run in runs)
+        worse, better = (evaluated.errors for evaluated in pair)
         names = {"best of 200": "best_200_mpjpe", "mean pose": "mean_pose_mpjpe"}
         return at, {
             title: gain_curve(worse[name] - better[name], self.frames, at, width=KERNEL_WIDTH)
@@ -238,12 +242,6 @@ def cell(found: Difference, digits: int) -> str:
     return f"{found.size:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
-def seeds_cell(values: np.ndarray, digits: int) -> str:
-    """'mean ± standard deviation' over seeds; the mean alone for one seed."""
-    mean = f"{values.mean():.{digits}f}"
-    return f"{mean} ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else mean
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", required=True, help="folder of what sweep.py --frame_errors wrote")
@@ -258,17 +256,18 @@ def main() -> int:
         raise DiffPoseError(f"{args.results}: a run lacks the evaluation '{AVERAGED}': run the sweep with it")
     folders = {"rates": args.rates, "frontiers": args.frontiers}
     report = Report(frames, runs, {name: Path(folder) for name, folder in folders.items() if folder})
+    tables = report.tables()
     for path in map(Path, args.into):
-        write_text(path, with_tables(path.read_text(encoding="utf-8"), report.tables(), path))
+        write_text(path, with_tables(path.read_text(encoding="utf-8"), tables, path))
     if args.pictures:
         folder = Path(args.pictures)
         plot_best_of_n(folder / "best_of_n.png", report.curves())
-        if {MAIN, ARGMAX} <= set(runs):
-            plot_gain(folder / "ambiguity_gain.png", *report.gains(), frames.ambiguity)
+        if gains := report.gains():
+            plot_gain(folder / "ambiguity_gain.png", *gains, frames.ambiguity)
         if args.curves:
             plot_learning(folder / "learning_curves.png", [Path(path) for path in args.curves])
     for name in ("runs so far", "judged claims", "objectives"):
-        print(f"{report.tables()[name]()}\n")
+        print(f"{tables[name]()}\n")
     return 0
 
 

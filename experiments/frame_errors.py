@@ -7,15 +7,16 @@ evaluation that the file holds already is not repeated; one is ``raw`` or ``ema`
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
@@ -28,7 +29,7 @@ from models import build_sampler
 from models.diffusion import GaussianDiffusion
 from models.run import load_run
 from utils.config import Config
-from utils.config.sampling import SAMPLERS, sampler_name
+from utils.config.sampling import PUBLISHED_CHAIN, SAMPLERS, sampler_name
 from utils.devices import choose_device
 from utils.errors import DiffPoseError, run_script
 from utils.evaluation.frame_scores import FrameScores, score_frames
@@ -39,11 +40,6 @@ from utils.memory import keep_freed_memory
 
 BEST_OF = (1, 10, 50, 200)
 SHOWN_METRICS = ("mpjpe", "pa_mpjpe")
-# The published chain: what differs from it in a run's configuration is taken back.
-PUBLISHED = (
-    *("TEST.SAMPLER=auto", "TEST.STEPS=0", "TEST.ETA=0", "TEST.VARIANCE=posterior", "TEST.CONDITION_SETS=0"),
-    "TEST.FLIP=false",
-)
 
 
 def overrides_of(evaluation: str) -> list[str]:
@@ -57,7 +53,7 @@ def overrides_of(evaluation: str) -> list[str]:
         )
     chosen = [f"TEST.WEIGHTS={weights}"]
     if way:
-        chosen += PUBLISHED
+        chosen += PUBLISHED_CHAIN
     if calls:
         chosen += [f"TEST.SAMPLER={name}", f"TEST.STEPS={calls}"]
     return chosen
@@ -79,7 +75,7 @@ class Frames:
             raise DiffPoseError("MODEL.CONDITION_KEY: how ambiguous a frame is, only its heatmaps tell")
         full = evaluation_set(config, "full")
         parts: list[tuple[PoseDataset, np.ndarray]] = [(full, np.arange(len(full)))]
-        if np.any(full.meta["hardsubset"]) or _has_hard_rows(config):
+        with contextlib.suppress(DiffPoseError):  # no row is hard
             hard = evaluation_set(config, "hard")
             parts.append((hard, np.flatnonzero(~np.isin(hard.rows, full.rows))))
         self.dataset: ConcatDataset = ConcatDataset([Subset(rows, chosen.tolist()) for rows, chosen in parts])
@@ -92,22 +88,14 @@ class Frames:
             "action": [str(name) for rows, chosen in parts for name in rows.meta["action"][chosen]],
         }
 
-    def batches(self, size: int) -> Iterator[dict]:
-        """The frames in order."""
-        return iter(make_loader(self.dataset, batch_size=size, workers=0))
+    def loader(self, batch_size: int) -> DataLoader:
+        """Batches of the frames in order."""
+        return make_loader(self.dataset, batch_size=batch_size, workers=0)
 
     def measure_ambiguity(self) -> None:
         """Add ``ambiguity``; the heatmaps are read for it."""
-        spreads = [heatmap_spread(batch["heatmap"].numpy()).mean(1) for batch in self.batches(64)]
+        spreads = [heatmap_spread(batch["heatmap"].numpy()).mean(1) for batch in self.loader(64)]
         self.about["ambiguity"] = [round(float(value), 3) for value in np.concatenate(spreads)]
-
-
-def _has_hard_rows(config: Config) -> bool:
-    try:
-        evaluation_set(config, "hard")
-    except DiffPoseError:
-        return False
-    return True
 
 
 # --- the errors
@@ -138,7 +126,7 @@ def evaluate(model: GaussianDiffusion, config: Config, frames: Frames, *, seed: 
     """One evaluation: how it was sampled, how long it took, and the frames' errors."""
     sampler = build_sampler(model, config)
     device = model.betas.device
-    loader = make_loader(frames.dataset, batch_size=min(config.test.batch_size_per_gpu, 32), workers=0)
+    loader = frames.loader(min(config.test.batch_size_per_gpu, 32))
     start = time.monotonic()
     parts = [
         score_frames(batch["hypotheses_mm"], batch["z0_mm"], batch["gt_mm"], model.skeleton)

@@ -30,7 +30,7 @@ from models.samplers import PoseSampler
 from models.start_variance import measure_start_variance
 from utils.batch import model_input
 from utils.config import Config, change_config
-from utils.config.sampling import SAMPLERS, sampler_name
+from utils.config.sampling import PUBLISHED_CHAIN, SAMPLERS, sampler_name
 from utils.devices import choose_device
 from utils.errors import DiffPoseError, finite, run_script
 from utils.evaluation.calibration import LEVELS, observed_shares
@@ -49,10 +49,6 @@ VARIANTS = {
     "optimal": ("TEST.SAMPLER=ancestral", "TEST.VARIANCE=optimal"),
     **{f"ddim:{eta:g}": ("TEST.SAMPLER=ddim", f"TEST.ETA={eta:g}") for eta in (0.25, 0.5, 0.75, 1)},
 }
-PUBLISHED = (
-    *("TEST.SAMPLER=auto", "TEST.STEPS=0", "TEST.ETA=0", "TEST.VARIANCE=posterior", "TEST.CONDITION_SETS=0"),
-    "TEST.FLIP=false",
-)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -102,7 +98,7 @@ class Setting:
 
 def settings_of(config: Config, args: argparse.Namespace) -> list[Setting]:
     """The published chain, and after it what the command line asks for. Raises DiffPoseError for what can't be."""
-    published = Setting("published chain", change_config(config, PUBLISHED))
+    published = Setting("published chain", change_config(config, PUBLISHED_CHAIN))
     flow = config.model.diffusion_objective == "velocity"
     samplers = args.samplers or (("euler", "heun") if flow else ("ancestral", "ddim", "dpm_solver"))
     scales = args.noise_scales or [config.model.noise_scale]
@@ -110,7 +106,13 @@ def settings_of(config: Config, args: argparse.Namespace) -> list[Setting]:
     flips = ("false", "true") if args.flip else ("false",)
     for name, steps, sets, scale, flip in itertools.product(samplers, args.steps, args.sets, scales, flips):
         chosen = VARIANTS.get(name) or (f"TEST.SAMPLER={name}",)
-        overrides = [*PUBLISHED, *chosen, f"TEST.STEPS={steps}", f"TEST.CONDITION_SETS={sets}", f"TEST.FLIP={flip}"]
+        overrides = [
+            *PUBLISHED_CHAIN,
+            *chosen,
+            f"TEST.STEPS={steps}",
+            f"TEST.CONDITION_SETS={sets}",
+            f"TEST.FLIP={flip}",
+        ]
         setting = Setting(
             f"{name}, flip" if flip == "true" else name,
             change_config(config, [*overrides, f"MODEL.NOISE_SCALE={scale}"]),

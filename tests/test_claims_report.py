@@ -235,6 +235,16 @@ def test_files_that_do_not_belong_together_are_refused(results):
         read_runs(results)
 
 
+def test_no_gain_is_drawn_while_the_two_share_no_seed(tmp_path, monkeypatch):
+    file_errors(tmp_path / "results", "diffpose", 1, 0)
+    file_errors(tmp_path / "results", "diffpose_argmax_only", 2, 5)
+    options = ("--results", tmp_path / "results", "--pictures", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["claims_report.py", *map(str, options)])
+    assert claims_report.main() == 0
+    assert (tmp_path / "best_of_n.png").is_file()
+    assert not (tmp_path / "ambiguity_gain.png").exists()
+
+
 def test_only_evaluations_that_all_seeds_have_count(results):
     file_errors(results, "diffpose", 4, 0, ("ema",))
     assert set(read_runs(results)[1]["diffpose"].evaluations) == {"ema"}
@@ -283,7 +293,9 @@ def test_pictures_show_what_the_committed_runs_give(committed):
         for name, (_, errors) in experiments.items():
             np.testing.assert_allclose(shown[split][name], errors, atol=0.006)
     shown = comment_of(images / "ambiguity_gain.png")
-    for name, curves in committed.gains()[1].items():
+    gains = committed.gains()
+    assert gains is not None
+    for name, curves in gains[1].items():
         np.testing.assert_allclose(shown[name], curves, atol=0.02)
     shown = comment_of(images / "learning_curves.png")
     logs = sorted(COMMITTED.with_name("curves").glob("*.jsonl"))

@@ -8,6 +8,11 @@ FLOW_SAMPLERS = ("euler", "midpoint", "heun")
 SAMPLERS = ("auto", *DIFFUSION_SAMPLERS, *FLOW_SAMPLERS)
 FLOW_TIMES = ("uniform", "logit_normal")
 VARIANCES = ("posterior", "upper", "optimal")
+PUBLISHED_CHAIN = (
+    *("TEST.SAMPLER=auto", "TEST.STEPS=0", "TEST.ETA=0", "TEST.VARIANCE=posterior", "TEST.CONDITION_SETS=0"),
+    "TEST.FLIP=false",
+)
+"""Overrides that take back whatever in a run's configuration differs from the published way to sample."""
 
 
 def sampler_name(model: Any, test: Any) -> str:
