@@ -22,7 +22,7 @@ from models.start_variance import FILE as START_VARIANCE
 from models.start_variance import keep_start_variance, measure_start_variance, read_start_variance
 from utils.config import Config, change_config, flatten_config, load_config
 from utils.distributed import Processes
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, run_script, seed_number
 from utils.evaluation import BY_ACTION, BY_FRAME, SplitInfo, SplitResult, evaluate
 from utils.evaluation.baselines import ImageBlindBaseline
 from utils.evaluation.consensus import RULES
@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--weights", choices=("raw", "ema"), help="trained or averaged weights (TEST.WEIGHTS)")
     parser.add_argument("--precision", help="float32, tf32, bfloat16 or float16 (TEST.PRECISION)")
-    parser.add_argument("--seed", type=int, default=0, help="decides every draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--skip_bad", action="store_true", help="leave out and count rows that can't be used")
     parser.add_argument("--no_pictures", action="store_true", help="write the report only")

@@ -32,7 +32,7 @@ from utils.checkpoint import (
 )
 from utils.config import Config, dump_config, flatten_config, ignore_warning, load_config, print_warning, save_config
 from utils.distributed import Processes
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, run_script, seed_number
 from utils.evaluation import SplitInfo, evaluate
 from utils.evaluation.inference import predict
 from utils.memory import keep_freed_memory
@@ -44,7 +44,7 @@ from utils.tracking import Tracker
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, help="experiment file, such as diffpose.yaml")
-    parser.add_argument("--seed", type=int, default=42, help="decides weights, data order and every draw")
+    parser.add_argument("--seed", type=seed_number, default=42, help="decides weights, data order and every draw")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys: TRAIN.LR=3e-4"
     )

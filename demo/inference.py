@@ -32,7 +32,7 @@ from demo.tracks import CONSENSUS
 from demo.viewer import ViewerWriter
 from models.run import add_sampling_flags, sampling_overrides
 from utils.checkpoint import load_file
-from utils.errors import DiffPoseError, finite, run_script
+from utils.errors import DiffPoseError, finite, run_script, seed_number
 
 PICTURES_OF_A_VIDEO = 4
 
@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--fps", type=finite, metavar="RATE", help="frames a second of --keypoints")
     parser.add_argument("--height_cm", type=finite, help="the person's height; else poses are an average body's size")
-    parser.add_argument("--seed", type=int, default=0, help="decides every draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     add_export_flags(parser)
     add_sampling_flags(parser)

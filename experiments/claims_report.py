@@ -32,9 +32,8 @@ from experiments.paired import (
     seed_scores,
 )
 from experiments.results import spread
-from experiments.tables import markdown, with_tables
+from experiments.tables import fill_tables, markdown
 from utils.errors import DiffPoseError, run_script
-from utils.evaluation.report import write_text
 
 AVERAGED, RAW, PUBLISHED = "ema", "raw", "ema/published"
 SEEDS = 3
@@ -242,6 +241,21 @@ def cell(found: Difference, digits: int) -> str:
     return f"{found.size:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
+def check_complete(folder: str, frames: Frames, runs: Mapping[str, Trained]) -> None:
+    """DiffPoseError when the runs lack what every table needs."""
+    for split in ("full", "hard"):
+        if not frames.split(split).any():
+            raise DiffPoseError(f"{folder}: no frame of the {split} split: evaluate on a file that has some")
+    for run in runs.values():
+        if AVERAGED not in run.evaluations:
+            raise DiffPoseError(f"{folder}: {run.name} lacks the evaluation '{AVERAGED}': run the sweep with it")
+        for name, evaluated in run.evaluations.items():
+            if "best_200_mpjpe" not in evaluated.errors:
+                raise DiffPoseError(
+                    f"{folder}: {run.name}, {name}: {evaluated.hypotheses} hypotheses, 200 are needed (TEST.NUM_HYPO)"
+                )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", required=True, help="folder of what sweep.py --frame_errors wrote")
@@ -251,14 +265,16 @@ def main() -> int:
     parser.add_argument("--pictures", help="folder for ambiguity_gain.png, best_of_n.png and learning_curves.png")
     parser.add_argument("--curves", nargs="+", default=[], metavar="LOG.jsonl", help="validation logs of runs")
     args = parser.parse_args()
+    for given, needed in ((args.rates or args.frontiers, "into"), (args.curves, "pictures")):
+        if given and not getattr(args, needed):
+            raise DiffPoseError(f"--{needed}: name where to put what --rates, --frontiers and --curves hold")
     frames, runs = read_runs(Path(args.results))
-    if any(AVERAGED not in run.evaluations for run in runs.values()):
-        raise DiffPoseError(f"{args.results}: a run lacks the evaluation '{AVERAGED}': run the sweep with it")
+    check_complete(args.results, frames, runs)
     folders = {"rates": args.rates, "frontiers": args.frontiers}
     report = Report(frames, runs, {name: Path(folder) for name, folder in folders.items() if folder})
     tables = report.tables()
     for path in map(Path, args.into):
-        write_text(path, with_tables(path.read_text(encoding="utf-8"), tables, path))
+        fill_tables(path, tables)
     if args.pictures:
         folder = Path(args.pictures)
         plot_best_of_n(folder / "best_of_n.png", report.curves())

@@ -27,11 +27,11 @@ from data.recordings import motions_of
 from data.splits import evaluation_set
 from models import build_sampler
 from models.diffusion import GaussianDiffusion
-from models.run import load_run
-from utils.config import Config
+from models.run import find_checkpoint, load_run
+from utils.config import Config, load_config
 from utils.config.sampling import PUBLISHED_CHAIN, SAMPLERS, sampler_name
 from utils.devices import choose_device
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, run_script, seed_number
 from utils.evaluation.frame_scores import FrameScores, score_frames
 from utils.evaluation.inference import predict
 from utils.evaluation.metrics import METRICS
@@ -40,13 +40,21 @@ from utils.memory import keep_freed_memory
 
 BEST_OF = (1, 10, 50, 200)
 SHOWN_METRICS = ("mpjpe", "pa_mpjpe")
+# What a file holds.
+PARTS = {
+    "about": ("source", "stride", "seed", "weights"),
+    "frames": ("row", "full", "hard", "motion", "ambiguity", "action"),
+    "evaluations": (),
+}
+EVALUATED = ("weights", "sampler", "steps", "hypotheses", "errors")
+ERRORS = (*(f"{row}_{metric}" for row in ("mean_pose", "zero_noise") for metric in SHOWN_METRICS), "energy", "closer")
 
 
 def overrides_of(evaluation: str) -> list[str]:
     """The configuration of an evaluation, as overrides of the run's. Raises DiffPoseError for an unknown one."""
     weights, _, way = evaluation.partition("/")
     name, _, calls = way.partition(":")
-    known = way in ("", "published") or (name in SAMPLERS and calls.isdecimal())
+    known = way in ("", "published") or (name in SAMPLERS[1:] and calls.isdecimal() and int(calls) > 0)
     if weights not in ("raw", "ema") or not known:
         raise DiffPoseError(
             f"--evaluations {evaluation}: it is raw or ema, and after a slash published or SAMPLER:CALLS, as ema/ddim:5"
@@ -144,14 +152,32 @@ def evaluate(model: GaussianDiffusion, config: Config, frames: Frames, *, seed: 
 
 
 def read_errors(path: Path) -> dict:
-    """A file of this script. Raises DiffPoseError when it is none."""
+    """A file of this script. Raises DiffPoseError when it is none, or lacks what this script writes."""
     try:
-        content = json.loads(path.read_text())
-        if set(content) >= {"frames", "evaluations"}:
-            return content
-    except (OSError, ValueError, TypeError):
-        pass
-    raise DiffPoseError(f"{path}: not a file of experiments/frame_errors.py: remove it or name another --output")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        fault = _fault_of(content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        raise DiffPoseError(f"{path}: not a whole file of experiments/frame_errors.py ({fault}): remove it")
+    return content
+
+
+def _fault_of(content: dict) -> str:
+    """What a file lacks of :data:`PARTS`, or has of another length; empty if nothing."""
+    for part, keys in PARTS.items():
+        if missing := [key for key in keys if key not in content[part]]:
+            return f"{part} has no {missing[0]}"
+    number = len(content["frames"]["row"])
+    lists = {f"frames: {name}": values for name, values in content["frames"].items()}
+    for key, evaluation in content["evaluations"].items():
+        if missing := [name for name in EVALUATED if name not in evaluation]:
+            return f"evaluation {key} has no {missing[0]}"
+        if missing := [name for name in ERRORS if name not in evaluation["errors"]]:
+            return f"evaluation {key} has no error {missing[0]}"
+        lists |= {f"{key}: {name}": values for name, values in evaluation["errors"].items()}
+    uneven = [name for name, values in lists.items() if len(values) != number]
+    return f"{uneven[0]} is not of {number} frames" if uneven else ""
 
 
 def write_errors(path: Path, content: dict) -> None:
@@ -164,29 +190,31 @@ def main() -> int:
     parser.add_argument("--config", required=True, help="config.yaml of a run folder")
     parser.add_argument("--output", required=True, help="JSON file; what it holds already is kept")
     parser.add_argument("--evaluations", nargs="+", default=["ema", "raw"], help="as ema, raw/published, ema/ddim:10")
-    parser.add_argument("--seed", type=int, default=0, help="decides every draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     args = parser.parse_args()
     keep_freed_memory()
     output, device = Path(args.output), choose_device(args.device)
     chosen = {evaluation: overrides_of(evaluation) for evaluation in args.evaluations}
     content = read_errors(output) if output.is_file() else {}
-    frames = None
-    for evaluation, overrides in chosen.items():
-        if evaluation in content.get("evaluations", {}):
-            continue
-        config, model, checkpoint = load_run(args.config, overrides=overrides, device=device)
-        if frames is None:
-            frames = Frames(config)
-            frames.measure_ambiguity()
-            weights = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]
-            about = {"source": frames.source, "stride": frames.stride, "seed": args.seed, "weights": weights}
-            if content and (content["frames"] != frames.about or content["about"] != about):
-                raise DiffPoseError(f"{output}: of other frames, draws or weights: remove it or name another --output")
-            content = {"about": about, "frames": frames.about, "evaluations": {}} | content
-        content["evaluations"][evaluation] = evaluate(model, config, frames, seed=args.seed, name=evaluation)
-        write_errors(output, content)
-    print(f"{output}: {', '.join(content.get('evaluations', {}))}")
+    config = load_config(args.config)
+    checkpoint = find_checkpoint(Path(args.config), config)
+    about = {"seed": args.seed, "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]}
+    if content and not about.items() <= content["about"].items():
+        raise DiffPoseError(f"{output}: of other draws or weights: remove it or name another --output")
+    if waiting := [evaluation for evaluation in chosen if evaluation not in content.get("evaluations", {})]:
+        frames = Frames(config)
+        frames.measure_ambiguity()
+        about = {"source": frames.source, "stride": frames.stride, **about}
+        if content and (content["frames"] != frames.about or content["about"] != about):
+            raise DiffPoseError(f"{output}: of other frames: remove it or name another --output")
+        content = {"about": about, "frames": frames.about, "evaluations": {}} | content
+        write_errors(output, content)  # if that can't be done, it had better be known now
+        for evaluation in waiting:
+            config, model, _ = load_run(args.config, overrides=chosen[evaluation], device=device)
+            content["evaluations"][evaluation] = evaluate(model, config, frames, seed=args.seed, name=evaluation)
+            write_errors(output, content)
+    print(f"{output}: {', '.join(content['evaluations'])}")
     return 0
 
 

@@ -32,7 +32,7 @@ from utils.batch import model_input
 from utils.config import Config, change_config
 from utils.config.sampling import PUBLISHED_CHAIN, SAMPLERS, sampler_name
 from utils.devices import choose_device
-from utils.errors import DiffPoseError, finite, run_script
+from utils.errors import DiffPoseError, finite, run_script, seed_number
 from utils.evaluation.calibration import LEVELS, observed_shares
 from utils.evaluation.frame_scores import FrameScores, score_frames
 from utils.evaluation.metrics import METRICS
@@ -68,7 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, help="validation rows (default: TRAIN.VALIDATE_FRAMES)")
     parser.add_argument("--num_hypotheses", type=int, help="hypotheses a frame (default: TEST.NUM_HYPO)")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
-    parser.add_argument("--seed", type=int, default=0, help="decides every draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="decides every draw")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--output", help="folder of the results (default: the run folder)")
     return parser.parse_args()

@@ -61,8 +61,14 @@ def joined_table(contents: Mapping[str, Mapping], *, published: bool = True) -> 
 def read_frontiers(folder: Path) -> dict[str, Mapping]:
     """Name of the file -> what experiments/frontier.py wrote. Raises DiffPoseError when there is none to read."""
     try:
-        found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-        if found and all(result["numbers"] for content in found.values() for result in content["results"]):
+        found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+        results = [result for content in found.values() for result in content["results"]]
+        shown = [
+            (result["name"], result["steps"], result["numbers"][key[0]]["value"])
+            for result in results
+            for key in COLUMNS.values()
+        ]
+        if shown and all(isinstance(value, (int, float)) for *_, value in shown):
             return found
     except (OSError, ValueError, KeyError, TypeError):
         pass

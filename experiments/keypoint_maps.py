@@ -22,7 +22,7 @@ from data.pose_items import truth_mm
 from demo.estimator import PoseEstimator
 from demo.person import peak_cells
 from models.run import add_sampling_flags, sampling_overrides
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, run_script, seed_number
 from utils.evaluation.calibration import CalibrationCounter
 from utils.evaluation.metrics import energy_score, mpjpe, pa_mpjpe, truth_ranks
 from utils.skeleton import COMMON13
@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config", help="config.yaml of a run folder (default: the weights that ship)")
     parser.add_argument("--checkpoint", help="another model-*.pt than the one beside the configuration")
     parser.add_argument("--num_hypotheses", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="decides every draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="decides every draw")
     names = ", ".join(f"{field.name}={field.default}" for field in fields(PeakModel))
     parser.add_argument("--try_model", nargs="+", action="append", default=[], metavar="NAME=VALUE", help=names)
     parser.add_argument("--only_tries", action="store_true", help="leave out the first rows of the table")

@@ -18,6 +18,8 @@ from utils.evaluation.calibration import LEVELS, observed_shares
 
 RESAMPLES = 10_000
 CALIBRATION = "calibration_error"
+# What a sweep says of a run.
+EXPERIMENT = ("name", "seed", "steps", "batch", "minutes")
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ def read_runs(folder: Path) -> tuple[Frames, dict[str, Trained]]:
         raise DiffPoseError(f"{folder}: holds no seed<number>.json: run experiments/sweep.py --frame_errors first")
     first = next(iter(files))
     for path, content in files.items():
-        if "experiment" not in content:
-            raise DiffPoseError(f"{path}: says no experiment: it must come from experiments/sweep.py --frame_errors")
+        if missing := [key for key in EXPERIMENT if key not in content.get("experiment", {})]:
+            raise DiffPoseError(
+                f"{path}: says no experiment ({missing[0]}): it must come from experiments/sweep.py --frame_errors"
+            )
         if content["frames"] != files[first]["frames"] or content["about"]["seed"] != files[first]["about"]["seed"]:
             raise DiffPoseError(f"{path}: of other frames or draws than {first}: evaluate one of them again")
     about, frames = files[first]["about"], files[first]["frames"]
@@ -113,6 +117,9 @@ def _trained(name: str, contents: list[dict]) -> Trained:
     evaluations = {}
     for key in shared:
         parts = [content["evaluations"][key] for content in contents]
+        ways = {(*(part[what] for what in ("sampler", "steps", "hypotheses")), *part["errors"]) for part in parts}
+        if len(ways) > 1:
+            raise DiffPoseError(f"{name}: its seeds were sampled in several ways for '{key}': evaluate them again")
         names = [error for error in parts[0]["errors"] if error != "closer"]
         evaluations[key] = Evaluated(
             errors={error: np.array([part["errors"][error] for part in parts]) for error in names},

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's m
 
 from experiments.frame_errors import overrides_of, read_errors
 from utils.config import load_config
-from utils.errors import DiffPoseError, run_script
+from utils.errors import DiffPoseError, run_script, seed_number
 from utils.evaluation.report import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,7 +195,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--configs", nargs="+", required=True, help="experiment files or quoted patterns")
     parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[42], help="experiments/random_seeds.txt has the paper's"
+        "--seeds", nargs="+", type=seed_number, default=[42], help="experiments/random_seeds.txt has the paper's"
     )
     parser.add_argument(
         "--devices", nargs="+", default=["auto"], help="one process per device: cpu, or cuda:0 cuda:1 .."

@@ -214,14 +214,26 @@ def plot_curves(experiments: Sequence[Experiment], path: Path) -> None:
 
 
 def with_tables(text: str, tables: Mapping[str, Callable[[], str]], path: Path) -> str:
-    """A Markdown text with its marked tables replaced. Raises DiffPoseError for an unknown table."""
+    """A Markdown text with its marked tables replaced. Raises DiffPoseError for an unknown table, or if none is."""
 
     def block(match: re.Match) -> str:
         if match[2] not in tables:
             raise DiffPoseError(f"{path}: no table '{match[2]}': they are {', '.join(tables)}")
         return f"{match[1]}{tables[match[2]]()}\n{match[3]}"
 
-    return _BLOCK.sub(block, text)
+    made, number = _BLOCK.subn(block, text)
+    if not number:
+        raise DiffPoseError(f"{path}: has no '<!-- table: NAME -->' ... '<!-- end of table -->' to put a table in")
+    return made
+
+
+def fill_tables(path: Path, tables: Mapping[str, Callable[[], str]]) -> None:
+    """Replace the marked tables of a Markdown file. Raises DiffPoseError when it can't be read or has none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DiffPoseError(f"{path}: --into names Markdown files that are there ({error})") from None
+    write_text(path, with_tables(text, tables, path))
 
 
 def tables_of(experiments: Sequence[Experiment]) -> dict[str, Callable[[], str]]:
@@ -242,7 +254,7 @@ def main() -> int:
     write_text(output / "tables.csv", csv_of(experiments))
     plot_curves(experiments, output / "best_of_n.png")
     for path in map(Path, args.into):
-        write_text(path, with_tables(path.read_text(encoding="utf-8"), tables_of(experiments), path))
+        fill_tables(path, tables_of(experiments))
     print(f"{len(experiments)} experiments: {output / 'tables.md'}, tables.csv, best_of_n.png {' '.join(args.into)}")
     return 0
 

@@ -31,8 +31,8 @@ def find_checkpoint(config_path: Path, config: Config) -> Path:
     if config.train.checkpoint:
         return Path(config.train.checkpoint)
     raise DiffPoseError(
-        f"{final}: no such checkpoint: give the config.yaml of a run folder, --checkpoint FILE, or train first "
-        "(make quickstart trains a small model)"
+        f"{final}: no such checkpoint: give the config.yaml of a run folder (or, where a script takes it, --checkpoint "
+        "FILE), or train first (make quickstart trains a small model)"
     )
 
 

@@ -11,6 +11,7 @@ from experiments import claims_report
 from experiments.claims_pictures import learning_curve
 from experiments.frontier_output import COLUMNS, read_frontiers
 from experiments.paired import Evaluated, Frames, calibration_score, difference, gain_curve, mean_score, read_runs
+from experiments.tables import with_tables
 from tests.support.helpers import ROOT
 from utils.errors import DiffPoseError
 from utils.evaluation.calibration import CalibrationCounter
@@ -200,9 +201,13 @@ def test_frontiers_stand_in_one_table_the_best_first(results, tmp_path):
         ["| velocity", "published chain", "25"],
         ["| pred_x0", "published chain", "25"],
     ]
-    (folder / "other.json").write_text("[]")
-    with pytest.raises(DiffPoseError, match="not those of"):
-        read_frontiers(folder)
+    without = {"name": "ddim", "steps": 5, "numbers": {"best_mpjpe": {"value": 3.0}}}
+    for wrong in ([], {"results": [without]}, {"results": []}):
+        (folder / "other.json").write_text(json.dumps(wrong))
+        (folder / "velocity.json").unlink(missing_ok=True)
+        (folder / "pred_x0.json").unlink(missing_ok=True)
+        with pytest.raises(DiffPoseError, match="not those of"):
+            read_frontiers(folder)
 
 
 def test_files_of_other_frames_are_refused(results):
@@ -233,6 +238,55 @@ def test_files_that_do_not_belong_together_are_refused(results):
     path.write_text(json.dumps(content | {"about": content["about"] | {"seed": 9}}))
     with pytest.raises(DiffPoseError, match="of other frames or draws"):
         read_runs(results)
+
+
+def changed(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_what_a_file_or_a_run_lacks_is_one_line(results, tmp_path, monkeypatch):
+    """Of files that are there, but not what this report needs."""
+
+    def reported(*options):
+        monkeypatch.setattr(sys, "argv", ["claims_report.py", "--results", str(results), *map(str, options)])
+        return claims_report.main()
+
+    def refused(said, *options):
+        with pytest.raises(DiffPoseError, match=said):
+            reported(*options)
+
+    path = results / "a" / "diffpose" / "seed1.json"
+    whole = path.read_text()
+    for change, said in (
+        (lambda content: content["about"].pop("seed"), "about has no seed"),
+        (lambda content: content["frames"].pop("ambiguity"), "frames has no ambiguity"),
+        (lambda content: content["evaluations"]["ema"].pop("steps"), "evaluation ema has no steps"),
+        (lambda content: content["evaluations"]["ema"]["errors"].pop("energy"), "ema has no error energy"),
+        (lambda content: content["evaluations"]["raw"]["errors"]["energy"].pop(), "raw: energy is not of 12 frames"),
+        (lambda content: content["experiment"].pop("batch"), "no experiment .batch"),
+        (lambda content: content["evaluations"]["ema"].update(steps=7), "sampled in several ways for 'ema'"),
+    ):
+        changed(path, change)
+        refused(said)
+        path.write_text(whole)
+    document = tmp_path / "claims.md"
+    refused("--into names Markdown files that are there", "--into", document)
+    document.write_bytes(b"\xff\xfe")
+    refused("--into names Markdown files", "--into", document)
+    document.write_text("no table")
+    refused("to put a table in", "--into", document)
+    refused("--pictures: name where", "--curves", document)
+    refused("--into: name where", "--rates", tmp_path)
+    for path in results.rglob("seed*.json"):
+        changed(path, lambda content: content["frames"].update(hard=[0] * 12))
+    refused("no frame of the hard split")
+    for path in results.rglob("seed*.json"):
+        changed(path, lambda content: content["frames"].update(hard=[1] * 12))
+        for evaluation in ("ema", "raw"):
+            changed(path, lambda content, key=evaluation: content["evaluations"][key]["errors"].pop("best_200_mpjpe"))
+    refused("4 hypotheses, 200 are needed")
 
 
 def test_no_gain_is_drawn_while_the_two_share_no_seed(tmp_path, monkeypatch):
@@ -271,7 +325,7 @@ def committed():
 def test_documents_hold_what_the_committed_runs_give(committed):
     path = ROOT / "docs" / "claims.md"
     text = path.read_text()
-    assert claims_report.with_tables(text, committed.tables(), path) == text, "run experiments/claims_report.py again"
+    assert with_tables(text, committed.tables(), path) == text, "run experiments/claims_report.py again"
 
 
 def comment_of(path):

@@ -1,5 +1,6 @@
 """Bad input on the command line: one clear line, exit code 2, no traceback, nothing half written."""
 
+import importlib
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ import pytest
 from data.schema import ACTIONS
 from tests.support.hdf5_files import make_columns, write_columnar
 from tests.support.helpers import ROOT
+
+EXPERIMENTS_WITH_SEEDS = ("frontier", "frame_errors", "keypoint_maps", "sweep")
 
 
 def refused(result, *words):
@@ -226,3 +229,16 @@ def test_predictions_that_do_not_fit(script, trained, tmp_path):
         file["predictions/hypotheses"] = np.zeros((2, 3, 17, 3), np.float32)
         file["predictions/row"] = np.arange(2)
     refused(script(*args, "--predictions", tmp_path / "few.h5"), "few.h5", "28 of the 30 rows", "row 2")
+
+
+@pytest.mark.parametrize(
+    "script", ["train", "eval", "demo.inference", *(f"experiments.{name}" for name in EXPERIMENTS_WITH_SEEDS)]
+)
+def test_a_seed_below_zero_is_refused(script, monkeypatch, capsys):
+    module = importlib.import_module(script)
+    flag = "--seeds" if script.endswith("sweep") else "--seed"
+    monkeypatch.setattr(sys, "argv", [script, flag, "-1"])
+    with pytest.raises(SystemExit) as stop:
+        getattr(module, "parse_arguments", module.main)()
+    assert stop.value.code == 2
+    assert f"{flag}: -1: a seed is a whole number from 0" in capsys.readouterr().err

@@ -57,14 +57,19 @@ def test_errors_of_every_frame_are_those_of_the_report(run, trained, tmp_path):
     assert set(content["evaluations"]) == {"raw", "ema/published", "ema/ddim:2"}
     assert content["evaluations"]["raw"] == before
     assert content["evaluations"]["ema/ddim:2"]["steps"] == 2
-    with pytest.raises(DiffPoseError, match="of other frames, draws or weights"):
-        run(output, "--seed", 1, *arguments, "ema")
+    for evaluation in ("ema", "raw"):  # of which the file has the second already
+        with pytest.raises(DiffPoseError, match="of other draws or weights"):
+            run(output, "--seed", 1, *arguments, evaluation)
+    content["frames"]["row"][0] += 1
+    output.write_text(json.dumps(content))
+    with pytest.raises(DiffPoseError, match="of other frames"):
+        run(output, *arguments, "ema")
 
 
 def test_evaluations_are_named_by_weights_and_sampler():
     assert overrides_of("raw") == ["TEST.WEIGHTS=raw"]
     assert overrides_of("ema/heun:5")[-2:] == ["TEST.SAMPLER=heun", "TEST.STEPS=5"]
-    for wrong in ("best", "ema/ddim", "raw/ddim:x", "ema/nothing:5"):
+    for wrong in ("best", "ema/ddim", "raw/ddim:x", "ema/ddim:0", "ema/auto:3", "ema/nothing:5"):
         with pytest.raises(DiffPoseError, match=f"--evaluations {wrong}"):
             overrides_of(wrong)
 
@@ -88,6 +93,13 @@ def test_ambiguity_is_the_mean_over_joints(trained, monkeypatch):
 def test_another_file_is_not_overwritten(run, trained, tmp_path):
     output = tmp_path / "mine.json"
     output.write_text("{}")
-    with pytest.raises(DiffPoseError, match="not a file of"):
+    with pytest.raises(DiffPoseError, match=r"not a whole file of .*about"):
         run(output, "--config", trained / "config.yaml")
     assert output.read_text() == "{}"
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_evaluation(run, trained, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(frame_errors, "evaluate", lambda *_args, **_options: pytest.fail("too late"))
+    with pytest.raises(DiffPoseError, match="file"):
+        run(tmp_path / "file" / "errors.json", "--config", trained / "config.yaml")

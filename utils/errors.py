@@ -32,6 +32,14 @@ def finite(text: str) -> float:
     return number
 
 
+def seed_number(text: str) -> int:
+    """A whole number from 0, as argparse's ``type``: what all draws follow from."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text}: a seed is a whole number from 0")
+    return number
+
+
 def _which_process() -> str:
     """Names this process in messages if torchrun has started several."""
     rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
