@@ -26,7 +26,7 @@ from demo.output import SCALE_NOTE, ResultWriter, Row, prepare_folder, rows_of
 from demo.people import PersonTracker
 from demo.person import NoPersonError, Person
 from demo.pictures import draw, save_png
-from demo.smoothing import TrackSmoother
+from demo.smoothing import MAX_GAP_S, TrackSmoother
 from demo.source import UNKNOWN_RATE, Source, SourceFrame
 from demo.tracks import CONSENSUS
 from demo.viewer import ViewerWriter
@@ -222,6 +222,12 @@ class Demo:
                 raise NoPersonError(self.nobody(frames))
             if self.smoother is not None:
                 poses = self.smoother.result()
+                if not self.smoother.has_smoothed:
+                    print(
+                        f"note: --smooth changed nothing: no two poses of a person lie within {MAX_GAP_S:g} s of each "
+                        "other (lower --every)",
+                        file=sys.stderr,
+                    )
                 self.writer.set_smooth(poses)
                 self.viewer.set_smooth(poses)
                 if self.export is not None:
@@ -284,7 +290,9 @@ class Demo:
             return self.source.note()
         if not self.too_small:
             return ""
-        return f"{sum(self.too_small)} too small ones left out in {len(self.too_small)} frames"
+        frames = "1 frame" if len(self.too_small) == 1 else f"{len(self.too_small)} frames"
+        number = sum(self.too_small)
+        return f"{number} too small {'person' if number == 1 else 'people'} left out in {frames}"
 
     def time_s(self, frame: SourceFrame) -> float | None:
         """When a frame was taken, s; None where nobody knows."""

@@ -86,6 +86,7 @@ class TrackSmoother:
 
     def __init__(self):
         self._tracks: dict[int, _Track] = {}
+        self.has_smoothed = False  # whether any pose had another of the same person near enough in time
 
     def add(self, time_s: float, rows: list[Row]) -> None:
         """The people of the frame at ``time_s``."""
@@ -104,6 +105,7 @@ class TrackSmoother:
             cuts = np.flatnonzero(np.diff(times) > MAX_GAP_S) + 1
             for part in np.split(np.arange(len(times)), cuts):
                 part_poses = np.stack([track.poses_mm[k] for k in part])
+                self.has_smoothed |= len(part) > 1
                 smoothed = smooth(times[part], part_poses, np.stack([track.std_mm[k] for k in part]))
                 for k, pose in zip(part, smoothed, strict=True):
                     poses[track.frames[k], number] = pose.astype(np.float32)

@@ -180,7 +180,11 @@ def _numbered(frames: Sequence[KeypointFrame]) -> list[KeypointFrame]:
     """The frames by the numbers in their names, if each has its own: a picture that is missing moves no other."""
     found = [_LAST_NUMBER.fullmatch(frame.name) for frame in frames]
     numbers = {int(match[2]) for match in found if match}
-    if len(numbers) < len(frames) or max(numbers, default=0) > _HIGHEST_NUMBER:
+    if len(numbers) < len(frames):
+        return list(frames)
+    if max(numbers, default=0) > _HIGHEST_NUMBER:
+        name = max(frames, key=lambda frame: len(frame.name)).name
+        print(f"note: numbers as large as in {name} are taken for times: frames count from 0", file=sys.stderr)
         return list(frames)
     return [replace(frame, number=int(match[2])) for frame, match in zip(frames, found, strict=True) if match]
 

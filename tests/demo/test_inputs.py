@@ -119,14 +119,14 @@ def test_one_tiny_person_does_not_lose_the_others(demo, tmp_path, monkeypatch):
     assert len(arrays["frame"]) == 1
     assert abs(arrays["joints_px"][0, 6] - (80, 90)).max() < 1, "the larger one is kept"
     assert re.search(r"two\.png: left out: .*\b1[78] px", err)
-    assert "1 too small ones left out in 1 frames" in out
+    assert "1 too small person left out in 1 frame" in out
     writer = cv2.VideoWriter(str(tmp_path / "two.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (320, 180))
     for _ in range(3):
         writer.write(image)
     writer.release()
     code, out, err = demo("--input", tmp_path / "two.avi")
     assert results(tmp_path / "out")[0]["frame"].tolist() == [0, 1, 2]
-    assert "3 too small ones left out in 3 frames" in out
+    assert "3 too small people left out in 3 frames" in out
     detector._network.people.pop(0)
     code, _, err = demo("--input", tmp_path / "two.avi")
     assert code == 2
@@ -304,6 +304,9 @@ def test_smooth_tracks_of_keypoints(demo, tmp_path):
     assert jitter_mm(fast["smooth_mm"]) < jitter_mm(slow["smooth_mm"]), "less time to move in"
     code, _, err = demo("--keypoints", tmp_path / "walk.npy", "--smooth", "--layout", "nonsense")
     assert code == 2
+    code, _, err = demo("--keypoints", tmp_path / "walk.npy", "--smooth", "--fps", "0.5")
+    assert code == 0
+    assert "note: --smooth changed nothing" in err
     np.save(tmp_path / "one.npy", keypoints_of("coco17")[0])
     code, _, err = demo("--keypoints", tmp_path / "one.npy", "--smooth")
     assert code == 2

@@ -100,7 +100,9 @@ def test_the_number_in_a_name_says_which_frame_it_is(tmp_path, capsys, names, nu
     assert [frame.number for frame in found.frames] == numbers
     assert found.is_sequence == is_sequence
     gaps = "2 frames have no file between the first and the last; number 5 is missing"
-    assert (gaps in capsys.readouterr().err) == (numbers == [3, 4, 7])
+    error = capsys.readouterr().err
+    assert (gaps in error) == (numbers == [3, 4, 7])
+    assert ("are taken for times" in error) == names[0].startswith("a_2026")
 
 
 def test_the_image_id_says_which_picture_it_is(tmp_path):
