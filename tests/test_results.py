@@ -147,3 +147,22 @@ def test_a_report_becomes_a_table(tmp_path):
     assert table.endswith("in 80% of the cases hold it in 25%.")
     with pytest.raises(DiffPoseError, match="no line '<!-- report: other -->'"):
         with_report("nothing", table, "other")
+
+
+def test_longer_training_is_what_the_committed_runs_say():
+    """docs/benchmark.md's table of four times as many steps, a row for each run; every error falls with each seed."""
+    folder, rows = ROOT / "experiments" / "synthetic" / "longer", {}
+    for path in folder.glob("*.json"):
+        steps, seed = path.stem.split("_")
+        numbers = next(r for r in json.loads(path.read_text())["results"] if r["name"] == "ddim")["numbers"]
+        value = {name: number["value"] for name, number in numbers.items()}
+        pairs = [f"{value[f'{row}_mpjpe']:.1f} / {value[f'{row}_pa_mpjpe']:.1f}" for row in ("best", "mean_pose")]
+        cells = [*pairs, f"{value['energy_score']:.1f}", f"{value['calibration_error']:.3f}"]
+        rows[int(steps), seed] = value, f"| {seed} | {' | '.join(cells)} |"
+    text = (ROOT / "docs" / "benchmark.md").read_text()
+    assert len(rows) == 6
+    for (steps, seed), (value, row) in rows.items():
+        assert row in text
+        if steps == 10000:
+            for name in ("best_mpjpe", "best_pa_mpjpe", "mean_pose_mpjpe", "mean_pose_pa_mpjpe", "energy_score"):
+                assert value[name] < rows[2500, seed][0][name]
