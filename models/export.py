@@ -107,7 +107,7 @@ def export_graph(module: nn.Module, inputs: dict[str, Tensor], path: Path, outpu
                 names = {"input_names": list(inputs), "output_names": [output]}
                 torch.onnx.export(program, (), partial, external_data=False, verbose=False, **names)
     except ImportError as error:
-        raise DiffPoseError(f"--format onnx: {one_line(error)}: pip install 'diffpose[onnx]'") from None
+        raise DiffPoseError(f"--format onnx: {one_line(error)}: pip install -e '.[onnx]'") from None
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
