@@ -111,9 +111,14 @@ def test_an_interruption_keeps_finished_recordings_and_says_so(preprocess, whole
         run = preprocess("H36M", tmp_path, *OPTIONS["H36M"], wait=False)
         with contextlib.suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, run.process.pid, 19)
-        while not list(parts.glob("*.h5")) and run.process.is_alive():
+        while run.process.is_alive():  # it stands still while it is looked at, so that it can't end meanwhile
+            os.kill(run.process.pid, signal.SIGSTOP)
+            if list(parts.glob("*.h5")):
+                break
+            os.kill(run.process.pid, signal.SIGCONT)
             time.sleep(0.001)
         os.kill(run.process.pid, signal.SIGINT)
+        os.kill(run.process.pid, signal.SIGCONT)
         code, out, err = run.wait()
         if code:
             break
