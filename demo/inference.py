@@ -26,7 +26,7 @@ from demo.output import SCALE_NOTE, ResultWriter, Row, prepare_folder, rows_of
 from demo.people import PersonTracker
 from demo.person import NoPersonError, Person
 from demo.pictures import draw, save_png
-from demo.smoothing import MAX_GAP_S, TrackSmoother
+from demo.smoothing import NOTHING_SMOOTHED, TrackSmoother
 from demo.source import UNKNOWN_RATE, Source, SourceFrame
 from demo.tracks import CONSENSUS
 from demo.viewer import ViewerWriter
@@ -223,11 +223,7 @@ class Demo:
             if self.smoother is not None:
                 poses = self.smoother.result()
                 if not self.smoother.has_smoothed:
-                    print(
-                        f"note: --smooth changed nothing: no two poses of a person lie within {MAX_GAP_S:g} s of each "
-                        "other (lower --every)",
-                        file=sys.stderr,
-                    )
+                    print(NOTHING_SMOOTHED, file=sys.stderr)
                 self.writer.set_smooth(poses)
                 self.viewer.set_smooth(poses)
                 if self.export is not None:

@@ -234,11 +234,12 @@ def test_predictions_that_do_not_fit(script, trained, tmp_path):
 @pytest.mark.parametrize(
     "script", ["train", "eval", "demo.inference", *(f"experiments.{name}" for name in EXPERIMENTS_WITH_SEEDS)]
 )
-def test_a_seed_below_zero_is_refused(script, monkeypatch, capsys):
+def test_a_seed_that_is_none_is_refused(script, monkeypatch, capsys):
     module = importlib.import_module(script)
     flag = "--seeds" if script.endswith("sweep") else "--seed"
-    monkeypatch.setattr(sys, "argv", [script, flag, "-1"])
-    with pytest.raises(SystemExit) as stop:
-        getattr(module, "parse_arguments", module.main)()
-    assert stop.value.code == 2
-    assert f"{flag}: -1: a seed is a whole number from 0" in capsys.readouterr().err
+    for seed in ("-1", "1.5", str(2**64)):
+        monkeypatch.setattr(sys, "argv", [script, flag, seed])
+        with pytest.raises(SystemExit) as stop:
+            getattr(module, "parse_arguments", module.main)()
+        assert stop.value.code == 2
+        assert f"{flag}: {seed}: a seed is a whole number from 0" in capsys.readouterr().err

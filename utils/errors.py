@@ -33,11 +33,10 @@ def finite(text: str) -> float:
 
 
 def seed_number(text: str) -> int:
-    """A whole number from 0, as argparse's ``type``: what all draws follow from."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text}: a seed is a whole number from 0")
-    return number
+    """A whole number of 64 bits, as argparse's ``type``: what all draws follow from."""
+    if not text.isdecimal() or int(text) >= 2**64:
+        raise argparse.ArgumentTypeError(f"{text}: a seed is a whole number from 0 to 2^64 - 1")
+    return int(text)
 
 
 def _which_process() -> str:

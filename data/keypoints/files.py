@@ -182,9 +182,8 @@ def _numbered(frames: Sequence[KeypointFrame]) -> list[KeypointFrame]:
     numbers = {int(match[2]) for match in found if match}
     if len(numbers) < len(frames):
         return list(frames)
-    if max(numbers, default=0) > _HIGHEST_NUMBER:
-        name = max(frames, key=lambda frame: len(frame.name)).name
-        print(f"note: numbers as large as in {name} are taken for times: frames count from 0", file=sys.stderr)
+    if (largest := max(numbers, default=0)) > _HIGHEST_NUMBER:
+        print(f"note: {largest} is too large for a frame's number: frames count from 0", file=sys.stderr)
         return list(frames)
     return [replace(frame, number=int(match[2])) for frame, match in zip(frames, found, strict=True) if match]
 

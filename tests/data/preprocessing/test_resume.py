@@ -117,8 +117,9 @@ def test_an_interruption_keeps_finished_recordings_and_says_so(preprocess, whole
                 break
             os.kill(run.process.pid, signal.SIGCONT)
             time.sleep(0.001)
-        os.kill(run.process.pid, signal.SIGINT)
-        os.kill(run.process.pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(run.process.pid, signal.SIGINT)
+            os.kill(run.process.pid, signal.SIGCONT)
         code, out, err = run.wait()
         if code:
             break
