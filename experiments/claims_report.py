@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's m
 
 from experiments.claims import CLAIMS, MAIN, OBJECTIVE_CLAIMS, Claim
 from experiments.claims_pictures import plot_best_of_n, plot_gain, plot_learning
+from experiments.frame_errors import BEST_OF, SHOWN_METRICS
 from experiments.frontier_output import joined_table, read_frontiers, wrapped
 from experiments.paired import (
     CALIBRATION,
@@ -180,13 +181,15 @@ class Report:
             "best of 200": self.best_of_n,
             "runs so far": self.protocol,
         }
-        for name, folder in self.folders.items():
-            made[name] = functools.partial(self.frontiers, folder)
+        for name in ("rates", "frontiers"):
+            made[name] = functools.partial(self.frontiers, name)
         return {name: functools.cache(make) for name, make in made.items()}
 
-    def frontiers(self, folder: Path) -> str:
-        """All settings of the frontiers in a folder."""
-        return joined_table(read_frontiers(folder))
+    def frontiers(self, name: str) -> str:
+        """All settings of the frontiers in a folder. Raises DiffPoseError when it was not named."""
+        if name not in self.folders:
+            raise DiffPoseError(f"--{name}: name the folder of the frontier.json that the table '{name}' is made of")
+        return joined_table(read_frontiers(self.folders[name]))
 
     def ordered(self) -> Iterable[Trained]:
         """The runs, the main one first."""
@@ -244,15 +247,19 @@ def cell(found: Difference, digits: int) -> str:
 def check_complete(folder: str, frames: Frames, runs: Mapping[str, Trained]) -> None:
     """DiffPoseError when the runs lack what every table needs."""
     for split in ("full", "hard"):
-        if not frames.split(split).any():
-            raise DiffPoseError(f"{folder}: no frame of the {split} split: evaluate on a file that has some")
+        if len(np.unique(frames.motion[frames.split(split)])) < 2:
+            raise DiffPoseError(f"{folder}: the {split} split needs frames of two motions at least for an interval")
+    if not (frames.ambiguity > 0).all():
+        raise DiffPoseError(f"{folder}: a frame's ambiguity is 0: its heatmaps have no width")
     for run in runs.values():
         if AVERAGED not in run.evaluations:
             raise DiffPoseError(f"{folder}: {run.name} lacks the evaluation '{AVERAGED}': run the sweep with it")
         for name, evaluated in run.evaluations.items():
-            if "best_200_mpjpe" not in evaluated.errors:
+            needed = [f"best_{number}_{metric}" for metric in SHOWN_METRICS for number in BEST_OF]
+            if missing := [error for error in needed if error not in evaluated.errors]:
                 raise DiffPoseError(
-                    f"{folder}: {run.name}, {name}: {evaluated.hypotheses} hypotheses, 200 are needed (TEST.NUM_HYPO)"
+                    f"{folder}: {run.name}, {name}: no {missing[0]} of {evaluated.hypotheses} hypotheses, "
+                    f"{BEST_OF[-1]} are needed (TEST.NUM_HYPO)"
                 )
 
 

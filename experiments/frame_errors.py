@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +40,20 @@ from utils.memory import keep_freed_memory
 
 BEST_OF = (1, 10, 50, 200)
 SHOWN_METRICS = ("mpjpe", "pa_mpjpe")
-# What a file holds.
-PARTS = {
-    "about": ("source", "stride", "seed", "weights"),
-    "frames": ("row", "full", "hard", "motion", "ambiguity", "action"),
-    "evaluations": (),
+# What a file holds: name -> kind.
+ABOUT = {"source": str, "stride": int, "seed": int, "weights": str}
+FRAMES = dict.fromkeys(("row", "full", "hard", "motion", "ambiguity", "action"), list)
+EVALUATED = {"weights": str, "sampler": str, "steps": int, "hypotheses": int, "errors": dict}
+ERRORS = dict.fromkeys(
+    (*(f"{row}_{metric}" for row in ("mean_pose", "zero_noise") for metric in SHOWN_METRICS), "energy", "closer"), list
+)
+EXPERIMENT: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "seed": int,
+    "steps": int,
+    "batch": int,
+    "minutes": (int, float),
 }
-EVALUATED = ("weights", "sampler", "steps", "hypotheses", "errors")
-ERRORS = (*(f"{row}_{metric}" for row in ("mean_pose", "zero_noise") for metric in SHOWN_METRICS), "energy", "closer")
 
 
 def overrides_of(evaluation: str) -> list[str]:
@@ -156,28 +162,62 @@ def read_errors(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         fault = _fault_of(content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
+        raise DiffPoseError(f"{path}: can't be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         fault = f"{type(error).__name__}: {error}"
     if fault:
         raise DiffPoseError(f"{path}: not a whole file of experiments/frame_errors.py ({fault}): remove it")
     return content
 
 
+def read_run(path: Path) -> dict:
+    """The same with ``experiment``, which experiments/sweep.py adds. Raises DiffPoseError when it is not there."""
+    content = read_errors(path)
+    if fault := _lack(content, {"experiment": dict}) or _lack(content["experiment"], EXPERIMENT, "experiment"):
+        raise DiffPoseError(f"{path}: not a file of experiments/sweep.py --frame_errors ({fault}): remove it")
+    return content
+
+
 def _fault_of(content: dict) -> str:
-    """What a file lacks of :data:`PARTS`, or has of another length; empty if nothing."""
-    for part, keys in PARTS.items():
-        if missing := [key for key in keys if key not in content[part]]:
-            return f"{part} has no {missing[0]}"
+    """What a file lacks of what this script writes, or holds of another kind; empty if nothing."""
+    parts = {"about": dict, "frames": dict, "evaluations": dict}
+    fault = (
+        _lack(content, parts) or _lack(content["about"], ABOUT, "about") or _lack(content["frames"], FRAMES, "frames")
+    )
+    if fault:
+        return fault
     number = len(content["frames"]["row"])
-    lists = {f"frames: {name}": values for name, values in content["frames"].items()}
+    numbers = {f"frames: {name}": (content["frames"][name], 1) for name in FRAMES if name != "action"}
     for key, evaluation in content["evaluations"].items():
-        if missing := [name for name in EVALUATED if name not in evaluation]:
-            return f"evaluation {key} has no {missing[0]}"
-        if missing := [name for name in ERRORS if name not in evaluation["errors"]]:
-            return f"evaluation {key} has no error {missing[0]}"
-        lists |= {f"{key}: {name}": values for name, values in evaluation["errors"].items()}
-    uneven = [name for name, values in lists.items() if len(values) != number]
-    return f"{uneven[0]} is not of {number} frames" if uneven else ""
+        fault = _lack({key: evaluation}, {key: dict}) or _lack(evaluation, EVALUATED, key)
+        fault = fault or _lack(evaluation["errors"], ERRORS, f"{key}: errors")
+        if fault:
+            return fault
+        numbers |= {f"{key}: {name}": (values, 1) for name, values in evaluation["errors"].items()}
+        numbers[f"{key}: closer"] = (evaluation["errors"]["closer"], 2)
+        if np.max(evaluation["errors"]["closer"], initial=0) > evaluation["hypotheses"]:
+            return f"{key}: closer counts more hypotheses than there are"
+    for name, (values, axes) in numbers.items():
+        found = np.asarray(values)
+        kinds = "i" if name.endswith("closer") else "if"
+        if found.dtype.kind not in kinds or found.ndim != axes or not np.isfinite(found).all():
+            return f"{name}: not a number for each of the frames"
+        if len(found) != number:
+            return f"{name} is not of {number} frames"
+    return ""
+
+
+def _lack(holder: dict, wanted: Mapping[str, type | tuple[type, ...]], what: str = "file") -> str:
+    """The first name that a dict does not have, or has of another kind than wanted; empty if none."""
+    if not isinstance(holder, dict):
+        return f"{what} is no object"
+    for name, kind in wanted.items():
+        if name not in holder:
+            return f"{what} has no {name}"
+        if not isinstance(holder[name], kind) or isinstance(holder[name], bool):
+            return f"{what}: {name} is of a wrong kind"
+    return ""
 
 
 def write_errors(path: Path, content: dict) -> None:
@@ -198,10 +238,14 @@ def main() -> int:
     chosen = {evaluation: overrides_of(evaluation) for evaluation in args.evaluations}
     content = read_errors(output) if output.is_file() else {}
     config = load_config(args.config)
+    for overrides in chosen.values():
+        load_config(args.config, overrides)  # what can't be done is said before anything is
     checkpoint = find_checkpoint(Path(args.config), config)
     about = {"seed": args.seed, "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]}
     if content and not about.items() <= content["about"].items():
         raise DiffPoseError(f"{output}: of other draws or weights: remove it or name another --output")
+    if any(found["hypotheses"] != config.test.num_hypo for found in content.get("evaluations", {}).values()):
+        raise DiffPoseError(f"{output}: not of {config.test.num_hypo} hypotheses: remove it or name another --output")
     if waiting := [evaluation for evaluation in chosen if evaluation not in content.get("evaluations", {})]:
         frames = Frames(config)
         frames.measure_ambiguity()
@@ -209,9 +253,9 @@ def main() -> int:
         if content and (content["frames"] != frames.about or content["about"] != about):
             raise DiffPoseError(f"{output}: of other frames: remove it or name another --output")
         content = {"about": about, "frames": frames.about, "evaluations": {}} | content
-        write_errors(output, content)  # if that can't be done, it had better be known now
         for evaluation in waiting:
             config, model, _ = load_run(args.config, overrides=chosen[evaluation], device=device)
+            write_errors(output, content)  # if that can't be done, it had better be known before the evaluation
             content["evaluations"][evaluation] = evaluate(model, config, frames, seed=args.seed, name=evaluation)
             write_errors(output, content)
     print(f"{output}: {', '.join(content['evaluations'])}")

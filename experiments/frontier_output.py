@@ -1,6 +1,7 @@
 """The table and the picture of experiments/frontier.py."""
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,17 +63,18 @@ def read_frontiers(folder: Path) -> dict[str, Mapping]:
     """Name of the file -> what experiments/frontier.py wrote. Raises DiffPoseError when there is none to read."""
     try:
         found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-        results = [result for content in found.values() for result in content["results"]]
-        shown = [
-            (result["name"], result["steps"], result["numbers"][key[0]]["value"])
-            for result in results
-            for key in COLUMNS.values()
-        ]
-        if shown and all(isinstance(value, (int, float)) for *_, value in shown):
+        if found and all(content["results"] and all(map(_is_whole, content["results"])) for content in found.values()):
             return found
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise DiffPoseError(f"{folder}: its .json files are not those of experiments/frontier.py: name another folder")
+
+
+def _is_whole(result: Mapping) -> bool:
+    """Whether a setting has what the joined table shows."""
+    values = [result["numbers"][key]["value"] for key, *_ in COLUMNS.values()]
+    named = isinstance(result["name"], str) and isinstance(result["steps"], int)
+    return named and all(map(math.isfinite, values))
 
 
 def wrapped(text: str) -> str:

@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import bootstrap
 
-from experiments.frame_errors import read_errors
+from experiments.frame_errors import read_run
 from utils.errors import DiffPoseError
 from utils.evaluation.calibration import LEVELS, observed_shares
 
 RESAMPLES = 10_000
 CALIBRATION = "calibration_error"
-# What a sweep says of a run.
-EXPERIMENT = ("name", "seed", "steps", "batch", "minutes")
 
 
 @dataclass(frozen=True)
@@ -79,15 +77,11 @@ def read_runs(folder: Path) -> tuple[Frames, dict[str, Trained]]:
     Only evaluations that all seeds of a configuration have count. Raises DiffPoseError when there is nothing to read,
     and when files are of different frames, draws or budgets.
     """
-    files = {path: read_errors(path) for path in sorted(folder.rglob("seed*.json"))}
+    files = {path: read_run(path) for path in sorted(folder.rglob("seed*.json"))}
     if not files:
         raise DiffPoseError(f"{folder}: holds no seed<number>.json: run experiments/sweep.py --frame_errors first")
     first = next(iter(files))
     for path, content in files.items():
-        if missing := [key for key in EXPERIMENT if key not in content.get("experiment", {})]:
-            raise DiffPoseError(
-                f"{path}: says no experiment ({missing[0]}): it must come from experiments/sweep.py --frame_errors"
-            )
         if content["frames"] != files[first]["frames"] or content["about"]["seed"] != files[first]["about"]["seed"]:
             raise DiffPoseError(f"{path}: of other frames or draws than {first}: evaluate one of them again")
     about, frames = files[first]["about"], files[first]["frames"]

@@ -69,8 +69,11 @@ def read_results(folder: Path) -> list[Experiment]:
         try:
             report = json.loads(path.read_text())
             experiments.setdefault(report["experiment"]["name"], []).append(report)
+            wrong = "" if report.get("results") else "one of --frame_errors, which experiments/claims_report.py reads"
         except (OSError, ValueError, KeyError, TypeError):
-            raise DiffPoseError(f"{path}: not a report of experiments/sweep.py: remove it or run it again") from None
+            wrong = "remove it or run it again"
+        if wrong:
+            raise DiffPoseError(f"{path}: not a report of experiments/sweep.py: {wrong}")
     if not experiments:
         raise DiffPoseError(f"{folder}: holds no seed<number>.json: run experiments/sweep.py --results {folder} first")
     return [Experiment(name, tuple(reports)) for name, reports in experiments.items()]

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this project's modules before any others
 
-from experiments.frame_errors import overrides_of, read_errors
+from experiments.frame_errors import overrides_of, read_errors, read_run
 from utils.config import load_config
 from utils.errors import DiffPoseError, run_script, seed_number
 from utils.evaluation.report import write_text
@@ -74,7 +74,7 @@ def find_jobs(
 
 def has_result(path: Path, evaluations: Sequence[str]) -> bool:
     """Whether a job's file is there, with all the evaluations by frame asked for."""
-    return path.is_file() and (not evaluations or set(evaluations) <= set(read_errors(path)["evaluations"]))
+    return path.is_file() and (not evaluations or set(evaluations) <= set(read_run(path)["evaluations"]))
 
 
 def rounded(value):
@@ -153,7 +153,7 @@ def run_job(job: Job, commands: Commands, device: str, log: Path, env: dict[str,
                 lines = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()
                 raise DiffPoseError(f"{job.name}, seed {job.seed}: {lines[-1] if lines else 'failed'} (log: {log})")
     before = job.report(commands.results)
-    spent = read_errors(before)["experiment"]["minutes"] if commands.evaluations and before.is_file() else 0
+    spent = read_run(before)["experiment"]["minutes"] if commands.evaluations and before.is_file() else 0
     report = commands.report(folder) | {
         "experiment": {
             "name": job.name,
@@ -188,6 +188,8 @@ def work(jobs: "queue.SimpleQueue[Job]", device: str, args: argparse.Namespace, 
             run_job(job, commands, device, log, environment(args.devices))
         except DiffPoseError as error:
             failures.append(str(error))
+        except Exception as error:  # whatever it is, the other jobs are done
+            failures.append(f"{job.name}, seed {job.seed}: {error!r}")
         bar.update()
 
 

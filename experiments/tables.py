@@ -224,6 +224,8 @@ def with_tables(text: str, tables: Mapping[str, Callable[[], str]], path: Path) 
     made, number = _BLOCK.subn(block, text)
     if not number:
         raise DiffPoseError(f"{path}: has no '<!-- table: NAME -->' ... '<!-- end of table -->' to put a table in")
+    if not number == text.count("<!-- table:") == text.count("<!-- end of table -->"):
+        raise DiffPoseError(f"{path}: each '<!-- table: NAME -->' needs an '<!-- end of table -->' of its own")
     return made
 
 

@@ -29,7 +29,10 @@ def find_checkpoint(config_path: Path, config: Config) -> Path:
     if milestones:
         return max(milestones, key=lambda path: int(path.stem.rpartition("-")[2]))
     if config.train.checkpoint:
-        return Path(config.train.checkpoint)
+        path = Path(config.train.checkpoint)
+        if not path.is_file():
+            raise DiffPoseError(f"{path}: no such checkpoint (TRAIN.CHECKPOINT)")
+        return path
     raise DiffPoseError(
         f"{final}: no such checkpoint: give the config.yaml of a run folder (or, where a script takes it, --checkpoint "
         "FILE), or train first (make quickstart trains a small model)"

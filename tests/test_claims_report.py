@@ -198,7 +198,10 @@ def test_frontiers_stand_in_one_table_the_best_first(results, tmp_path):
         ["| pred_x0", "published chain", "25"],
     ]
     without = {"name": "ddim", "steps": 5, "numbers": {"best_mpjpe": {"value": 3.0}}}
-    for wrong in ([], {"results": [without]}, {"results": []}):
+    numbers = {key: {"value": 3.0} for key, _, _ in COLUMNS.values()}
+    unnamed = {"name": None, "steps": 5, "numbers": numbers}
+    odd = {"name": "ddim", "steps": 5, "numbers": numbers | {"energy_score": {"value": float("nan")}}}
+    for wrong in ([], {"results": [without]}, {"results": []}, {"results": [unnamed]}, {"results": [odd]}):
         (folder / "other.json").write_text(json.dumps(wrong))
         (folder / "velocity.json").unlink(missing_ok=True)
         (folder / "pred_x0.json").unlink(missing_ok=True)
@@ -229,11 +232,15 @@ def test_files_that_do_not_belong_together_are_refused(results):
         with pytest.raises(DiffPoseError, match=said):
             read_runs(results)
     path.write_text(json.dumps({key: value for key, value in content.items() if key != "experiment"}))
-    with pytest.raises(DiffPoseError, match=r"seed4\.json: says no experiment"):
+    with pytest.raises(DiffPoseError, match=r"seed4\.json: not a file of .*file has no experiment"):
         read_runs(results)
     path.write_text(json.dumps(content | {"about": content["about"] | {"seed": 9}}))
     with pytest.raises(DiffPoseError, match="of other frames or draws"):
         read_runs(results)
+
+
+def errors_in(content):
+    return content["evaluations"]["ema"]["errors"]
 
 
 def changed(path, change):
@@ -258,11 +265,25 @@ def test_what_a_file_or_a_run_lacks_is_one_line(results, tmp_path, monkeypatch):
     for change, said in (
         (lambda content: content["about"].pop("seed"), "about has no seed"),
         (lambda content: content["frames"].pop("ambiguity"), "frames has no ambiguity"),
-        (lambda content: content["evaluations"]["ema"].pop("steps"), "evaluation ema has no steps"),
-        (lambda content: content["evaluations"]["ema"]["errors"].pop("energy"), "ema has no error energy"),
+        (lambda content: content["evaluations"]["ema"].pop("steps"), "ema has no steps"),
+        (lambda content: content["evaluations"]["ema"]["errors"].pop("energy"), "ema: errors has no energy"),
         (lambda content: content["evaluations"]["raw"]["errors"]["energy"].pop(), "raw: energy is not of 12 frames"),
-        (lambda content: content["experiment"].pop("batch"), "no experiment .batch"),
+        (lambda content: content["experiment"].pop("batch"), "sweep.py --frame_errors .experiment has no batch"),
         (lambda content: content["evaluations"]["ema"].update(steps=7), "sampled in several ways for 'ema'"),
+        (lambda content: content.update(about=["source", "stride", "seed", "weights"]), "about is of a wrong kind"),
+        (lambda content: content["evaluations"]["ema"].update(sampler=[]), "ema: sampler is of a wrong kind"),
+        (lambda content: content["evaluations"]["ema"].update(hypotheses="4"), "ema: hypotheses is of a wrong kind"),
+        (lambda content: content["evaluations"].update(raw=None), "raw is of a wrong kind"),
+        (lambda content: errors_in(content)["energy"].__setitem__(0, None), "ema: energy: not a number"),
+        (lambda content: errors_in(content)["energy"].__setitem__(0, float("nan")), "ema: energy: not a number"),
+        (lambda content: errors_in(content)["best_10_mpjpe"].__setitem__(0, "3"), "ema: best_10_mpjpe: not a number"),
+        (lambda content: errors_in(content)["closer"].__setitem__(0, [1]), "inhomogeneous"),
+        (lambda content: errors_in(content)["closer"].__setitem__(0, [1, 0.5]), "ema: closer: not a number"),
+        (lambda content: errors_in(content)["closer"].__setitem__(0, [1, 5]), "more hypotheses than there are"),
+        (lambda content: errors_in(content).pop("best_10_pa_mpjpe"), "sampled in several ways"),
+        (lambda content: content.update(experiment=None), "file: experiment is of a wrong kind"),
+        (lambda content: content["experiment"].update(minutes="20"), "experiment: minutes is of a wrong kind"),
+        (lambda content: content["experiment"].update(seed=True), "experiment: seed is of a wrong kind"),
     ):
         changed(path, change)
         refused(said)
@@ -275,14 +296,26 @@ def test_what_a_file_or_a_run_lacks_is_one_line(results, tmp_path, monkeypatch):
     refused("to put a table in", "--into", document)
     refused("--pictures: name where", "--curves", document)
     refused("--into: name where", "--rates", tmp_path)
+    document.write_text("<!-- table: rates -->\n<!-- end of table -->\n")
+    refused("--rates: name the folder", "--into", document)
+    lost = "<!-- table: runs -->\nprose\n<!-- table: few steps -->\n<!-- end of table -->\n"
+    document.write_text(lost)
+    refused("needs an '<!-- end of table -->' of its own", "--into", document)
+    assert document.read_text() == lost
+    path.write_text("[" * 200_000)
+    refused("RecursionError")
+    path.write_text(whole)
     for path in results.rglob("seed*.json"):
         changed(path, lambda content: content["frames"].update(hard=[0] * 12))
-    refused("no frame of the hard split")
+    refused("the hard split needs frames of two motions")
     for path in results.rglob("seed*.json"):
-        changed(path, lambda content: content["frames"].update(hard=[1] * 12))
+        changed(path, lambda content: content["frames"].update(hard=[1] * 12, ambiguity=[0.0] * 12))
+    refused("ambiguity is 0")
+    for path in results.rglob("seed*.json"):
+        changed(path, lambda content: content["frames"].update(ambiguity=[2.0] * 12))
         for evaluation in ("ema", "raw"):
             changed(path, lambda content, key=evaluation: content["evaluations"][key]["errors"].pop("best_200_mpjpe"))
-    refused("4 hypotheses, 200 are needed")
+    refused("no best_200_mpjpe of 4 hypotheses, 200 are needed")
 
 
 def test_no_gain_is_drawn_while_the_two_share_no_seed(tmp_path, monkeypatch):

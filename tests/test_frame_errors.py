@@ -1,6 +1,8 @@
 """Errors frame by frame: those of eval.py, for each frame; evaluations that are there already are kept."""
 
 import json
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -96,6 +98,34 @@ def test_another_file_is_not_overwritten(run, trained, tmp_path):
     with pytest.raises(DiffPoseError, match=r"not a whole file of .*about"):
         run(output, "--config", trained / "config.yaml")
     assert output.read_text() == "{}"
+
+
+def test_what_cannot_be_done_leaves_no_file(run, trained, tmp_path):
+    output = tmp_path / "errors.json"
+    with pytest.raises(DiffPoseError, match=r"TEST\.STEPS"):
+        run(output, "--config", trained / "config.yaml", "--evaluations", "ema", "ema/ddim:99")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text((trained / "config.yaml").read_text())
+    (folder / "model-final.pt").write_text("junk")
+    with pytest.raises(DiffPoseError, match=r"model-final\.pt"):
+        run(output, "--config", folder / "config.yaml")
+    (folder / "model-final.pt").unlink()
+    text = (folder / "config.yaml").read_text().replace("CHECKPOINT: ''", "CHECKPOINT: nowhere/model-final.pt")
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(DiffPoseError, match=r"nowhere/model-final\.pt: no such checkpoint"):
+        run(output, "--config", folder / "config.yaml")
+    assert not output.exists()
+
+
+def test_evaluations_of_a_file_have_as_many_hypotheses(run, trained, tmp_path):
+    folder, output = tmp_path / "run", tmp_path / "errors.json"
+    shutil.copytree(trained, folder)
+    run(output, "--config", folder / "config.yaml", "--device", "cpu", "--evaluations", "raw")
+    path = folder / "config.yaml"
+    path.write_text(re.sub(r"NUM_HYPO: \d+", "NUM_HYPO: 3", path.read_text()))
+    with pytest.raises(DiffPoseError, match="not of 3 hypotheses"):
+        run(output, "--config", path, "--evaluations", "raw")
 
 
 def test_a_folder_that_cannot_be_written_is_known_before_the_evaluation(run, trained, tmp_path, monkeypatch):

@@ -111,6 +111,40 @@ def test_a_failed_run_is_named_and_the_others_go_on(command, tiny, tmp_path):
     assert "absent.h5" in err
 
 
+def test_whatever_goes_wrong_the_other_jobs_are_done(command, tiny, tmp_path, monkeypatch):
+    """A thread that ended early once left the queue undone, with exit code 0."""
+    begun = []
+
+    def run_job(job, *_):
+        begun.append(job.seed)
+        if job.seed == 1:
+            raise TypeError("odd")
+
+    monkeypatch.setattr(sweep, "run_job", run_job)
+    options = ("--configs", tiny, "--seeds", 1, 2, "--results", tmp_path / "results", "--devices", "cpu")
+    code, _, err = command(sweep, *options)
+    assert begun == [1, 2]
+    assert code == 2
+    assert "1 of 2 runs failed" in err
+    assert "seed 1: TypeError('odd')" in err
+
+
+def test_a_damaged_result_is_refused_before_anything_is_run(command, tiny, tmp_path):
+    path = tmp_path / "results" / tiny.stem / "seed1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    options = ("--configs", tiny, "--seeds", 1, "--results", tmp_path / "results", "--frame_errors", "raw")
+    code, _, err = command(sweep, *options)
+    assert code == 2
+    assert "seed1.json: not a whole file" in err
+    code, _, err = command(tables, "--results", tmp_path / "results")
+    assert code == 2
+    path.write_text('{"experiment": {"name": "a"}, "frames": {}}')
+    code, _, err = command(tables, "--results", tmp_path / "results")
+    assert code == 2
+    assert "experiments/claims_report.py reads" in err
+
+
 def test_nothing_to_sweep_or_to_tabulate_is_one_line(command, tmp_path):
     code, _, err = command(sweep, "--configs", tmp_path / "*.yaml")
     assert code == 2
