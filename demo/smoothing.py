@@ -22,8 +22,8 @@ _SPEED_STD_MM_S = 1500.0
 # Over longer gaps nothing is carried on, s.
 MAX_GAP_S = 1.0
 NOTHING_SMOOTHED = (
-    f"note: --smooth changed nothing: no two poses of a person lie within {MAX_GAP_S:g} s of each other: lower --every, "
-    "or give keypoints their rate by --fps"
+    f"note: --smooth changed nothing: no two poses of a person lie within {MAX_GAP_S:g} s of each other: lower "
+    "--every, or give keypoints their rate by --fps"
 )
 
 
